@@ -1,0 +1,100 @@
+package conntrack
+
+import "time"
+
+// Config says how large a Table may grow and how long its connections live. The zero value is not usable: take
+// [DefaultConfig] and change it.
+type Config struct {
+	Shards       int // one a worker, at least 1
+	Max          int // connections
+	Buckets      int // size of the index in slots at the start; it grows as needed. 0: small
+	MaxExpect    int // expectations
+	MaxPerSource int // connections one inside host may hold; 0: no limit
+	MaxUnreplied int // 0: half of Max
+	TCPLoose     bool
+	TCPLiberal   bool
+	Accounting   bool
+	Pass         []PassRule // portless protocols, first match
+	Timeouts     Timeouts
+	Policies     []TimeoutPolicy // first match
+}
+
+// Timeouts of section 6 of the spec; each a configuration key in snake case.
+type Timeouts struct {
+	TCPSynSent, TCPSynRecv, TCPEstablished, TCPFinWait, TCPCloseWait, TCPLastAck, TCPTimeWait, TCPClose,
+	TCPMaxRetrans, TCPUnacknowledged,
+	UDP, UDPStream, ICMP, ICMPv6, GRE, GREStream, Generic,
+	SCTPClosed, SCTPCookieWait, SCTPCookieEchoed, SCTPEstablished, SCTPShutdownSent, SCTPShutdownRecd,
+	SCTPShutdownAckSent, SCTPHeartbeatSent,
+	DCCPRequest, DCCPRespond, DCCPPartOpen, DCCPOpen, DCCPCloseReq, DCCPClosing, DCCPTimeWait,
+	FragmentIPv4, FragmentIPv6 time.Duration
+}
+
+// Profile names a set of default timeouts.
+type Profile uint8
+
+// The profiles of section 6 of the spec.
+const (
+	ProfileRFC Profile = iota
+	ProfileLinux
+)
+
+const day = 24 * time.Hour
+
+// linuxTimeouts were measured on Linux 6.18; DCCP's are those of RFC 4340 (section 8.1: an attempt is given up
+// after 8 minutes at most; 4 MSL of 2 minutes) where Linux, which no longer tracks DCCP, has none.
+var linuxTimeouts = Timeouts{
+	TCPSynSent: 120 * time.Second, TCPSynRecv: 60 * time.Second, TCPEstablished: 5 * day,
+	TCPFinWait: 120 * time.Second, TCPCloseWait: 60 * time.Second, TCPLastAck: 30 * time.Second,
+	TCPTimeWait: 120 * time.Second, TCPClose: 10 * time.Second,
+	TCPMaxRetrans: 300 * time.Second, TCPUnacknowledged: 300 * time.Second,
+	UDP: 30 * time.Second, UDPStream: 120 * time.Second,
+	ICMP: 30 * time.Second, ICMPv6: 30 * time.Second,
+	GRE: 30 * time.Second, GREStream: 180 * time.Second, Generic: 600 * time.Second,
+	SCTPClosed: 10 * time.Second, SCTPCookieWait: 3 * time.Second, SCTPCookieEchoed: 3 * time.Second,
+	SCTPEstablished: 210 * time.Second, SCTPShutdownSent: 3 * time.Second, SCTPShutdownRecd: 3 * time.Second,
+	SCTPShutdownAckSent: 3 * time.Second, SCTPHeartbeatSent: 30 * time.Second,
+	DCCPRequest: 240 * time.Second, DCCPRespond: 480 * time.Second, DCCPPartOpen: 480 * time.Second,
+	DCCPOpen: 12 * time.Hour, DCCPCloseReq: 64 * time.Second, DCCPClosing: 64 * time.Second,
+	DCCPTimeWait: 240 * time.Second,
+	FragmentIPv4: 30 * time.Second, FragmentIPv6: 60 * time.Second,
+}
+
+// Defaults of profile rfc.
+const (
+	transitory  = 4 * time.Minute             // RFC 5382 REQ-5, RFC 7857 section 2
+	idleTCP     = 2*time.Hour + 4*time.Minute // RFC 5382 REQ-5
+	udpDefault  = 5 * time.Minute             // RFC 4787 REQ-5c
+	icmpDefault = 60 * time.Second            // RFC 5508 REQ-2
+)
+
+// DefaultTimeouts returns the timeouts of a profile.
+func DefaultTimeouts(p Profile) Timeouts {
+	t := linuxTimeouts
+	if p == ProfileLinux {
+		return t
+	}
+	for _, d := range []*time.Duration{
+		&t.TCPSynSent, &t.TCPSynRecv, &t.TCPFinWait, &t.TCPCloseWait, &t.TCPLastAck, &t.TCPTimeWait, &t.TCPClose,
+		// Other transports have no requirement of their own: as TCP.
+		&t.SCTPClosed, &t.SCTPCookieWait, &t.SCTPCookieEchoed, &t.SCTPShutdownSent, &t.SCTPShutdownRecd,
+		&t.SCTPShutdownAckSent, &t.SCTPHeartbeatSent,
+		&t.DCCPRequest, &t.DCCPCloseReq, &t.DCCPClosing, &t.DCCPTimeWait,
+	} {
+		*d = transitory
+	}
+	t.TCPMaxRetrans, t.TCPUnacknowledged, t.SCTPEstablished = idleTCP, idleTCP, idleTCP
+	t.UDP, t.UDPStream = udpDefault, udpDefault
+	t.ICMP, t.ICMPv6 = icmpDefault, icmpDefault
+	t.GRE, t.GREStream = 2*time.Minute, 5*time.Minute
+	return t
+}
+
+// DefaultConfig returns the configuration that an empty file gives, for one shard.
+func DefaultConfig() Config {
+	return Config{
+		Shards: 1, Max: 262144, MaxExpect: 4096,
+		TCPLoose: true, Accounting: true,
+		Timeouts: DefaultTimeouts(ProfileRFC),
+	}
+}

@@ -1,0 +1,30 @@
+//go:build !linux
+
+package tun
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/songgao/water"
+)
+
+// open opens a TUN with water; its host end is the operator's.
+func open(cfg *Config) (Device, error) {
+	switch {
+	case cfg.Driver == DriverOffload:
+		return nil, fmt.Errorf("the offload driver is for Linux: use driver = \"auto\": %w", errors.ErrUnsupported)
+	case cfg.FD >= 0 || cfg.FDName != "":
+		return nil, fmt.Errorf("descriptors are taken on Linux only: %w", errors.ErrUnsupported)
+	case cfg.NetNS != "" || len(cfg.HostAddress) > 0:
+		return nil, fmt.Errorf("the host end is set up on Linux only: remove netns and host_address, and set it up by hand: %w",
+			errors.ErrUnsupported)
+	}
+	return openWater(cfg)
+}
+
+func openError(_ *Config, err error) error { return err }
+
+func fdError(err error) error { return err }
+
+func prepareWater(*water.Interface) error { return nil }
