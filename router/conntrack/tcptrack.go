@@ -131,7 +131,7 @@ func (ts *tcpState) reset(g *tcpSegment, v *view, old, next tcpStateID) ruling {
 	peer := &ts.side[1-v.dir]
 	switch {
 	case old == tcpSynSent && v.dir == Reply && !g.has(packet.FlagACK):
-		return ruling{outcome: held} // nobody in SYN-SENT believes it: RFC 9293, section 3.10.7.3
+		return ruling{outcome: held, doubted: true} // nobody in SYN-SENT believes it: RFC 9293, section 3.10.7.3
 	case old.closing():
 		return ts.settle(g, v, old, next) // the ports may be in use again: our numbers are out of date
 	case peer.flags&sideMaxAck != 0 && ts.lastEvent != evSYN:

@@ -107,7 +107,9 @@ func (ts *tcpState) window(dir Direction, g *tcpSegment, liberal bool) windowVer
 	if v != inWindow && !liberal && (s.flags|r.flags)&sideLiberal == 0 {
 		return v
 	}
-	ts.learn(dir, g, ack, sack, end)
+	if g.event != evRST { // one may be blind: RFC 5961, section 3
+		ts.learn(dir, g, ack, sack, end)
+	}
 	return inWindow
 }
 
@@ -118,8 +120,10 @@ func judge(s, r *tcpSide, seq, end, sack uint32) windowVerdict {
 	acksSent := !after(sack, r.end)                               // III
 	acksRecent := !before(sack, r.end-max(s.maxWin, minAckRange)) // IV
 	if after(seq, s.maxEnd) {                                     // I
-		if recent && acksSent && acksRecent && end-s.maxEnd+1 <= r.maxWin {
-			s.end = end // the receiver took its offer back: RFC 9293, section 3.8.6 asks for robustness
+		if recent && acksSent && acksRecent && !after(seq, s.end) && end-s.maxEnd+1 <= r.maxWin {
+			// The receiver took its offer back, and the sender went on where it was: RFC 9293, section 3.8.6 asks
+			// for robustness. What would leave a gap is not that.
+			s.end = end
 			return outOfDate
 		}
 		return outOfWindow

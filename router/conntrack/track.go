@@ -120,7 +120,7 @@ func infoOf(dir Direction, status Status) Info {
 // apply writes a ruling into the entry: status, deadline, and the word to observers.
 func (s *shard) apply(now Time, slot uint32, dir Direction, e *entry, r *ruling) {
 	var news Update
-	if dir == Reply && e.status&SeenReply == 0 {
+	if dir == Reply && e.status&SeenReply == 0 && !r.doubted {
 		e.status |= SeenReply
 		s.leaveUnreplied(slot, e)
 		news |= UpdateReply

@@ -20,6 +20,7 @@ type ruling struct {
 	timeout Time              // of accepted; refused: the deadline is cut to it, 0: it stays
 	assured bool
 	lower   bool // of accepted: the deadline may only move nearer
+	doubted bool // passes, but is no sign of life of the end that it claims to come from
 	changed bool // the protocol's state did, or another thing that observers are told
 }
 

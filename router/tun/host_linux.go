@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -115,6 +116,40 @@ func setUpHost(dev Device, cfg *Config) error {
 	for _, p := range cfg.HostRoute {
 		if err := netlink.RouteReplace(hostRoute(link, p)); err != nil {
 			return hostError(err, "route", p, "ip route add", dev.Name())
+		}
+	}
+	return awaitAddresses(link, cfg)
+}
+
+// How long the kernel gets to take up IPv6 addresses.
+const (
+	addressTries = 200
+	addressWait  = 10 * time.Millisecond
+)
+
+// awaitAddresses waits until the kernel delivers to the IPv6 addresses of the host end. It enters their local routes
+// later, from a work queue, also without duplicate address detection, and until then loses what arrives for them.
+func awaitAddresses(link netlink.Link, cfg *Config) error {
+	for _, p := range cfg.HostAddress {
+		if p.Addr().Is4() {
+			continue
+		}
+		local := &netlink.Route{
+			LinkIndex: link.Attrs().Index, Table: unix.RT_TABLE_LOCAL, Dst: ipNet(netip.PrefixFrom(p.Addr(), 128)),
+		}
+		for tries := 0; ; tries++ {
+			routes, err := netlink.RouteListFiltered(netlink.FAMILY_V6, local,
+				netlink.RT_FILTER_OIF|netlink.RT_FILTER_TABLE|netlink.RT_FILTER_DST)
+			if err != nil {
+				return fmt.Errorf("host address %v: %w", p, err)
+			}
+			if len(routes) > 0 {
+				break
+			}
+			if tries == addressTries {
+				return fmt.Errorf("host address %v: the kernel does not take it up: ip -6 addr show dev %s", p, link.Attrs().Name)
+			}
+			time.Sleep(addressWait)
 		}
 	}
 	return nil

@@ -1,0 +1,239 @@
+package config
+
+import (
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/natrouter/natrouter/router"
+	"github.com/natrouter/natrouter/router/conntrack"
+	"github.com/natrouter/natrouter/router/nat"
+)
+
+// builder makes a File of checked tables, and checks them against each other.
+type builder struct {
+	*problems
+	file *File
+
+	interfaces map[string]*port // by name, the first of a name
+	names      []string         // of interfaces, in the order of the file
+}
+
+// port is an interface as other sections need it.
+type port struct {
+	index     int // in Config.Interfaces
+	table     *table
+	outsideBy int      // line of the rule that makes it an outside interface, 0: none
+	routed    families // of its addresses and routes
+}
+
+func (b *builder) build(root *table) {
+	cfg := &b.file.Config
+	b.program(root)
+	b.allInterfaces(cfg, root.tables["interface"], root)
+	for _, t := range root.tables["route"] {
+		b.route(cfg, t)
+	}
+	b.checkRoutes(cfg)
+	b.natDefaults(cfg, root.sub("nat_defaults"))
+	for _, t := range root.tables["nat"] {
+		cfg.NAT = append(cfg.NAT, b.natRule(t))
+	}
+	b.checkTargets(cfg, root.tables["nat"])
+	b.sides(cfg)
+	b.checkMTU(cfg)
+	for _, t := range root.tables["helper"] {
+		cfg.Helpers = append(cfg.Helpers, b.helper(t))
+	}
+	b.filter(cfg, root.sub("filter"))
+	b.conntrack(cfg, root)
+	cfg.ErrorRate = value[int](root.sub("icmp"), "error_rate")
+	cfg.FastPath = value[bool](root.sub("fast_path"), "enabled")
+	b.features(root)
+}
+
+// program builds what concerns the program and not the packets.
+func (b *builder) program(root *table) {
+	log := root.sub("log")
+	b.file.Log = LogConfig{Level: value[slog.Level](log, "level"), Format: value[string](log, "format")}
+	b.file.Config.LogDrops = value[bool](log, "drops")
+
+	process := root.sub("process")
+	b.file.Process.User = value[string](process, "user")
+	switch user := b.file.Process.User; {
+	case user == "root" || user == "0":
+		b.errorf(process.line("user"), `user = %q is no user to drop to: name an ordinary one, or leave the key out to stay root`, user)
+	case len(user) > 32 || strings.ContainsFunc(user, func(r rune) bool { return r <= ' ' || r > '~' || r == ':' || r == '/' }):
+		b.errorf(process.line("user"), `user = %q can't be the name of a user: write a name from /etc/passwd, or a number`, user)
+	}
+
+	control := root.sub("control")
+	b.file.Control = value[string](control, "socket")
+	switch path := b.file.Control; {
+	case path == "":
+	case !filepath.IsAbs(path) || strings.ContainsRune(path, 0):
+		b.errorf(control.line("socket"), `socket = %q is no absolute path: write one, as in "/run/natrouter/control.sock"`, path)
+	case len(path) > maxSocketPath:
+		b.errorf(control.line("socket"), "socket has a path of %d bytes: write one of at most %d, the kernel takes no longer one",
+			len(path), maxSocketPath)
+	}
+
+	metrics := root.sub("metrics")
+	b.file.MetricsListen = value[string](metrics, "listen")
+	if listen := b.file.MetricsListen; listen != "" && !isListenAddr(listen) {
+		b.errorf(metrics.line("listen"), `listen = %q is no address with port: write one as in "127.0.0.1:9469" or "[::1]:9469"`, listen)
+	}
+}
+
+// quarantineLeast: RFC 6888 REQ-8.
+const quarantineLeast = 2 * time.Minute
+
+// maxSocketPath is what fits into sun_path with its final zero (unix(7)), bytes.
+const maxSocketPath = 107
+
+// isListenAddr reports whether s is "address:port" with a numeric address, or ":port".
+func isListenAddr(s string) bool {
+	host, service, err := net.SplitHostPort(s)
+	if err != nil {
+		return false
+	}
+	_, err = netip.ParseAddr(host)
+	n, portErr := strconv.ParseUint(service, 10, 16)
+	return (host == "" || err == nil) && portErr == nil && n > 0
+}
+
+// match is what all rules have in common.
+type match struct {
+	source, destination []conntrack.AddrRange
+	proto               uint8
+	ports               []conntrack.PortRange
+}
+
+// match reads the match keys of a rule and checks them against each other.
+func (b *builder) match(t *table) match {
+	m := match{
+		destination: value[addrList](t, "destination"),
+		proto:       value[uint8](t, "protocol"),
+		ports:       value[portList](t, "port"),
+	}
+	if find(t.keys, "source") != nil {
+		m.source = value[addrList](t, "source")
+	}
+	if t.has("port") && (t.has("protocol") || t.key.more == nil) { // a helper rule's missing protocol has its own message
+		b.needPorts(t, "port", m.proto)
+	}
+	b.sameFamily(t, "source", familiesOf(m.source), "destination", familiesOf(m.destination))
+	b.sameFamily(t, "source", familiesOf(m.source), "protocol", protocolFamilies(m.proto))
+	b.sameFamily(t, "destination", familiesOf(m.destination), "protocol", protocolFamilies(m.proto))
+	return m
+}
+
+// needPorts reports a key with ports in a rule whose protocol has none.
+func (b *builder) needPorts(t *table, name string, proto uint8) {
+	switch {
+	case !t.has("protocol"):
+		b.errorf(t.line(name), `%s needs a protocol that has ports: add protocol = "tcp" or "udp"`, name)
+	case proto != 0 && !hasPorts(proto):
+		b.errorf(t.line(name), "protocol %q has no ports: remove %s, or write protocol = %s", formatProtocol(proto), name,
+			alternatives(protocolNames(true)))
+	}
+}
+
+// sameFamily reports two keys of a rule that have no family in common, so that it could never match.
+func (b *builder) sameFamily(t *table, name string, f families, other string, g families) {
+	if f.none() || g.none() || f.meet(g) || t.broken[name] || t.broken[other] {
+		return
+	}
+	b.errorf(max(t.line(name), t.line(other)), "%s is %s and %s is %s, so the rule matches nothing: write both in one family",
+		name, f, other, g)
+}
+
+// iface returns the interface that a key names, nil for none or an unknown one, which it reports.
+func (b *builder) iface(t *table, name string) *port {
+	s := value[string](t, name)
+	if s == "" {
+		return nil
+	}
+	p, ok := b.interfaces[s]
+	if !ok {
+		b.errorf(t.line(name), "no [[interface]] has the name %q: %s", s, suggest(s, b.names))
+	}
+	return p
+}
+
+func (b *builder) natDefaults(cfg *router.Config, t *table) {
+	cfg.Defaults = nat.Defaults{
+		Mapping:        value[nat.Behaviour](t, "mapping"),
+		Filtering:      value[nat.Behaviour](t, "filtering"),
+		Hairpin:        value[bool](t, "hairpin"),
+		PortRange:      value[conntrack.PortRange](t, "port_range"),
+		PortParity:     value[bool](t, "port_parity"),
+		PortRandom:     value[bool](t, "port_choice"),
+		PoolArbitrary:  value[bool](t, "pooling"),
+		OverlapNever:   value[bool](t, "overlap"),
+		Quarantine:     conntrack.Time(value[time.Duration](t, "quarantine")),
+		InboundRefresh: value[bool](t, "inbound_refresh"),
+		PortsPerSource: value[int](t, "ports_per_source"),
+		MaxMappings:    value[int](t, "max_mappings"),
+		KeepIPID:       value[bool](t, "ip_id"),
+	}
+	cfg.MSSClamp = value[int](t, "mss_clamp")
+	d := cfg.Defaults
+	if d.PortRange.First < 1024 {
+		b.errorf(t.line("port_range"), `port_range = %q goes below 1024: write "1024-%d"; ports below 1024 are a class of their own (RFC 4787 REQ-3)`,
+			formatPorts(d.PortRange), max(d.PortRange.Last, 1024))
+	}
+	if d.Quarantine < conntrack.Time(quarantineLeast) {
+		b.warnf(t.line("quarantine"), "quarantine = %q is below the %s of RFC 6888 REQ-8: what is sent to a host that is gone may reach another one",
+			formatDuration(time.Duration(d.Quarantine)), formatDuration(quarantineLeast))
+	}
+	b.warnBehaviour(t)
+	if !d.Hairpin {
+		b.warnf(t.line("hairpin"), "hairpin = false breaks RFC 4787 REQ-9: inside hosts don't reach each other by their outside addresses")
+	}
+	if d.PoolArbitrary {
+		b.warnf(t.line("pooling"), `pooling = "arbitrary" is against RFC 4787 REQ-2: some servers refuse a host that comes from two addresses`)
+	}
+}
+
+// warnBehaviour warns of what t, a nat rule or the defaults, sets against the standards.
+func (b *builder) warnBehaviour(t *table) {
+	if m := value[nat.Behaviour](t, "mapping"); t.has("mapping") && m > nat.EndpointIndependent {
+		b.warnf(t.line("mapping"), "this mapping breaks RFC 4787 REQ-1 and RFC 5382 REQ-1: calls and games between hosts behind NAT may fail")
+	}
+	if f := value[nat.Behaviour](t, "filtering"); f == nat.AddressAndPortDependent {
+		b.warnf(t.line("filtering"), "this filtering is stricter than RFC 4787 REQ-8 and RFC 5382 REQ-3 advise: peers that change their port are shut out")
+	}
+}
+
+// mssClamp reads "auto", "off" or a number of bytes.
+func mssClamp(p *problems, name string, v any, m *mark) (any, bool) {
+	switch v {
+	case "auto":
+		return router.MSSClampAuto, true
+	case "off":
+		return router.MSSClampOff, true
+	}
+	n, ok := v.(int64)
+	if s, isText := v.(string); isText {
+		var err error
+		n, err = strconv.ParseInt(s, 10, 32)
+		ok = err == nil
+	}
+	if !ok || n < minMSS || n > maxMSS {
+		p.errorf(m.line, `%s = %s is neither "auto" nor "off" nor a size: write bytes from %d to %d`, name, fmt.Sprint(v), minMSS, maxMSS)
+		return nil, false
+	}
+	return int(n), true
+}
+
+// Bounds of a segment size, bytes.
+const (
+	minMSS = 536        // what every IPv4 host takes: RFC 9293, section 3.7.1
+	maxMSS = 65535 - 40 // the largest datagram without its headers
+)

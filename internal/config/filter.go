@@ -1,0 +1,57 @@
+package config
+
+import (
+	"slices"
+
+	"github.com/natrouter/natrouter/router"
+)
+
+// states of a connection that a filter rule may ask for.
+var states = []string{"new", "established", "related"}
+
+// filter builds [filter].
+func (b *builder) filter(cfg *router.Config, t *table) {
+	cfg.Filter = router.Filter{
+		Forward:     value[router.FilterAction](t, "forward"),
+		Input:       value[router.InputPolicy](t, "input"),
+		ReversePath: value[bool](t, "reverse_path"),
+	}
+	for _, r := range t.tables["rule"] {
+		cfg.Filter.Rules = append(cfg.Filter.Rules, b.filterRule(r))
+	}
+}
+
+func (b *builder) filterRule(t *table) router.FilterRule {
+	m := b.match(t)
+	b.iface(t, "in")
+	b.iface(t, "out")
+	r := router.FilterRule{
+		In:          value[string](t, "in"),
+		Out:         value[string](t, "out"),
+		Source:      m.source,
+		Destination: m.destination,
+		Proto:       m.proto,
+		Ports:       m.ports,
+		State:       value[list[string]](t, "state"),
+		Helper:      value[string](t, "helper"),
+		Action:      value[router.FilterAction](t, "action"),
+		Line:        t.mark.line,
+	}
+	for i, s := range r.State {
+		line := t.item("state", i)
+		switch {
+		case s == "invalid" || s == "untracked":
+			b.errorf(line, "state: %q packets are never forwarded, so no rule sees them: remove it", s)
+		case !slices.Contains(states, s):
+			b.errorf(line, "state: does not know %q: %s", s, suggest(s, states))
+		case slices.Contains(r.State[:i], s):
+			b.errorf(line, "state: %q stands twice: remove one of the two", s)
+		}
+	}
+	if r.Helper != "" {
+		if _, ok := helpers[r.Helper]; !ok || r.Helper == noHelper {
+			b.errorf(t.line("helper"), "No such helper %q: %s", r.Helper, suggest(r.Helper, helperNames(false)))
+		}
+	}
+	return r
+}

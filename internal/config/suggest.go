@@ -1,0 +1,68 @@
+package config
+
+import (
+	"fmt"
+	"strings"
+)
+
+// nearest returns the candidate with the fewest edits to name, the first one of equals; "" without candidates.
+func nearest(name string, candidates []string) string {
+	best, least := "", -1
+	for _, c := range candidates {
+		if d := distance(strings.ToLower(name), strings.ToLower(c)); least < 0 || d < least {
+			best, least = c, d
+		}
+	}
+	return best
+}
+
+// suggest is the remedy for a name that is none of candidates: the nearest, where it is near enough to be a slip, else
+// all of them.
+func suggest(name string, candidates []string) string {
+	n := nearest(name, candidates)
+	switch {
+	case n == "":
+		return "there is none"
+	case distance(strings.ToLower(name), strings.ToLower(n)) <= max(2, len(n)/3):
+		return fmt.Sprintf("did you mean %q?", n)
+	}
+	return "write " + alternatives(candidates)
+}
+
+// alternatives returns `"a", "b" or "c"`.
+func alternatives(names []string) string {
+	quoted := make([]string, len(names))
+	for i, n := range names {
+		quoted[i] = fmt.Sprintf("%q", n)
+	}
+	if len(quoted) < 2 {
+		return strings.Join(quoted, "")
+	}
+	last := len(quoted) - 1
+	return strings.Join(quoted[:last], ", ") + " or " + quoted[last]
+}
+
+// distance counts the insertions, deletions, replacements and swaps of neighbours that turn a into b. It reads no more
+// than the first 64 bytes of either, so that a long name costs little.
+func distance(a, b string) int {
+	a, b = a[:min(len(a), 64)], b[:min(len(b), 64)]
+	before, last, row := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
+	for j := range last {
+		last[j] = j
+	}
+	for i := 1; i <= len(a); i++ {
+		row[0] = i
+		for j := 1; j <= len(b); j++ {
+			cost := 1
+			if a[i-1] == b[j-1] {
+				cost = 0
+			}
+			row[j] = min(last[j]+1, row[j-1]+1, last[j-1]+cost)
+			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
+				row[j] = min(row[j], before[j-2]+1)
+			}
+		}
+		before, last, row = last, row, before
+	}
+	return last[len(b)]
+}

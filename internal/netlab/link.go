@@ -1,0 +1,116 @@
+//go:build linux
+
+package netlab
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// link finds an interface of the current thread's namespace.
+func link(name string) (netlink.Link, error) {
+	l, err := netlink.LinkByName(name)
+	if err != nil {
+		return nil, fmt.Errorf("interface %s: %w", name, err)
+	}
+	return l, nil
+}
+
+// onLink runs f on an interface of the namespace.
+func (n *Namespace) onLink(name string, f func(netlink.Link) error) error {
+	return n.Do(func() error {
+		l, err := link(name)
+		if err != nil {
+			return err
+		}
+		if err := f(l); err != nil {
+			return fmt.Errorf("interface %s in %s: %w", name, n.Name, err)
+		}
+		return nil
+	})
+}
+
+// Up brings an interface up.
+func (n *Namespace) Up(name string) error {
+	return n.onLink(name, func(l netlink.Link) error { return netlink.LinkSetUp(l) })
+}
+
+// SetMTU sets an interface's MTU, bytes.
+func (n *Namespace) SetMTU(name string, mtu int) error {
+	return n.onLink(name, func(l netlink.Link) error { return netlink.LinkSetMTU(l, mtu) })
+}
+
+// Move moves an interface of the namespace to another one, where it arrives down and without addresses. A TUN's
+// process keeps its end.
+func (n *Namespace) Move(name string, to *Namespace) error {
+	return n.onLink(name, func(l netlink.Link) error { return netlink.LinkSetNsFd(l, to.FD()) })
+}
+
+// Address puts addresses on an interface and brings it up.
+func (n *Namespace) Address(name string, prefixes ...netip.Prefix) error {
+	return n.onLink(name, func(l netlink.Link) error {
+		for _, p := range prefixes {
+			a := &netlink.Addr{IPNet: ipNet(p)}
+			if p.Addr().Is6() {
+				a.Flags = unix.IFA_F_NODAD
+			}
+			if err := netlink.AddrAdd(l, a); err != nil {
+				return fmt.Errorf("address %s: %w", p, err)
+			}
+		}
+		return netlink.LinkSetUp(l)
+	})
+}
+
+// Route routes a prefix out of an interface, through a gateway unless via is the zero Addr.
+func (n *Namespace) Route(name string, to netip.Prefix, via netip.Addr) error {
+	return n.onLink(name, func(l netlink.Link) error {
+		r := &netlink.Route{LinkIndex: l.Attrs().Index, Dst: ipNet(to.Masked())}
+		if via.IsValid() {
+			r.Gw = via.AsSlice()
+		}
+		if err := netlink.RouteReplace(r); err != nil {
+			return fmt.Errorf("route to %s: %w", to, err)
+		}
+		return nil
+	})
+}
+
+// Veth joins two namespaces with a virtual Ethernet pair; its ends carry the names given.
+func Veth(a *Namespace, nameA string, b *Namespace, nameB string) error {
+	return a.Do(func() error {
+		l := &netlink.Veth{
+			LinkAttrs:     netlink.LinkAttrs{Name: nameA},
+			PeerName:      nameB,
+			PeerNamespace: netlink.NsFd(b.FD()),
+		}
+		if err := netlink.LinkAdd(l); err != nil {
+			return fmt.Errorf("veth %s to %s: %w", nameA, nameB, err)
+		}
+		return nil
+	})
+}
+
+// MakeTUN makes a TUN that stays without a process, as `ip tuntap add mode tun user UID` does.
+func (n *Namespace) MakeTUN(name string, uid uint32) error {
+	return n.Do(func() error {
+		l := &netlink.Tuntap{
+			LinkAttrs: netlink.LinkAttrs{Name: name},
+			Mode:      netlink.TUNTAP_MODE_TUN,
+			Flags:     netlink.TUNTAP_NO_PI | netlink.TUNTAP_VNET_HDR,
+			Owner:     uid,
+		}
+		if err := netlink.LinkAdd(l); err != nil {
+			return fmt.Errorf("tun %s: %w", name, err)
+		}
+		return nil
+	})
+}
+
+func ipNet(p netip.Prefix) *net.IPNet {
+	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
+}

@@ -1,0 +1,176 @@
+package router
+
+import (
+	"net/netip"
+
+	"github.com/natrouter/natrouter/router/conntrack"
+	"github.com/natrouter/natrouter/router/fragment"
+	"github.com/natrouter/natrouter/router/nat"
+	"github.com/natrouter/natrouter/router/packet"
+)
+
+// parseHook checks the headers once; what it lets through no hook below has to doubt.
+type parseHook struct{}
+
+func (*parseHook) Name() string { return "parse" }
+
+func (*parseHook) Handle(p *Packet) packet.Verdict {
+	h, reason := packet.Parse(p.Bytes)
+	if reason != packet.NotDropped {
+		p.H = packet.Headers{}
+		return p.refuse(reason)
+	}
+	p.H = h
+	p.Bytes = p.Bytes[:h.Len]
+	return packet.Accept
+}
+
+// sourceHook refuses addresses that no router may forward (RFC 1812, section 5.3.7; RFC 6890; RFC 4291, section
+// 2.5) and sources that are routed elsewhere (RFC 3704, strict reverse path).
+type sourceHook struct {
+	fib         *fib
+	reversePath bool
+}
+
+func (*sourceHook) Name() string { return "source" }
+
+func (s *sourceHook) Handle(p *Packet) packet.Verdict {
+	src, dst := addresses(p.Bytes, &p.H)
+	from, to := addrOf(src), addrOf(dst)
+	if from == to || neverSource(from) || neverDestination(to) {
+		return p.refuse(packet.BadAddress)
+	}
+	if to.IsMulticast() || from.IsLinkLocalUnicast() || to.IsLinkLocalUnicast() || (to.Is4() && s.broadcast(to)) {
+		return p.refuse(packet.ProhibitedForward)
+	}
+	if s.reversePath && s.fib.lookup(from) != p.in {
+		return p.refuse(packet.ReversePath)
+	}
+	return packet.Accept
+}
+
+// broadcast reports whether to is the limited broadcast or that of a connected network (RFC 2644).
+func (s *sourceHook) broadcast(to netip.Addr) bool {
+	b := to.As4()
+	return b == [4]byte{255, 255, 255, 255} || s.fib.broadcasts[b]
+}
+
+// neverSource: this network, loopback, multicast, and class E with the limited broadcast (RFC 1812, section 5.3.7);
+// IPv4-mapped IPv6 (RFC 6890, table 20).
+func neverSource(a netip.Addr) bool {
+	if a.IsUnspecified() || a.IsLoopback() || a.IsMulticast() || a.Is4In6() {
+		return true
+	}
+	if a.Is4() {
+		first := a.As4()[0]
+		return first == 0 || first >= 240
+	}
+	return false
+}
+
+// neverDestination: this network and loopback (RFC 1122, section 3.2.1.3); IPv4-mapped IPv6.
+func neverDestination(a netip.Addr) bool {
+	return a.IsUnspecified() || a.IsLoopback() || a.Is4In6() || (a.Is4() && a.As4()[0] == 0)
+}
+
+// defragHook holds fragments until their datagram is whole.
+type defragHook struct {
+	fragments *fragment.Reassembler
+}
+
+func (*defragHook) Name() string { return "defrag" }
+
+func (d *defragHook) Handle(p *Packet) packet.Verdict {
+	if !p.H.Fragment {
+		return packet.Accept
+	}
+	buf := p.lane.take()
+	n, size, df, reason := d.fragments.Add(p.now, int(p.in.index), p.Bytes, &p.H, buf[headroom:])
+	switch {
+	case reason != packet.NotDropped:
+		return p.refuse(reason)
+	case n == 0:
+		return packet.Stolen
+	}
+	p.buf, p.off, p.Bytes, p.Meta = buf, headroom, buf[headroom:headroom+n], packet.Meta{}
+	if p.H, reason = packet.Parse(p.Bytes); reason != packet.NotDropped {
+		return p.refuse(reason)
+	}
+	if p.fragmentSize = uint16(size); df {
+		p.H.DF = true
+	}
+	return packet.Accept
+}
+
+// verifyHook checks transport checksums. What the kernel vouches for, or left unfinished, is not checked.
+type verifyHook struct{}
+
+func (*verifyHook) Name() string { return "verify" }
+
+func (*verifyHook) Handle(p *Packet) packet.Verdict {
+	return p.refuse(packet.VerifyTransport(p.Bytes, &p.H, &p.Meta))
+}
+
+// conntrackHook finds or makes the packet's connection and steps it.
+type conntrackHook struct {
+	table *conntrack.Table
+}
+
+func (*conntrackHook) Name() string { return "conntrack" }
+
+func (c *conntrackHook) Handle(p *Packet) packet.Verdict {
+	p.keepSnapshot()
+	t := conntrack.Packet{Bytes: p.Bytes, H: &p.H, Meta: &p.Meta, Inbound: p.in != nil && p.in.side == Outside}
+	if reason := c.table.Track(p.lane.worker.index, p.now, &t, &p.Conn); reason != packet.NotDropped {
+		return p.refuse(reason)
+	}
+	p.tracked = true
+	if p.Conn.Info == conntrack.InfoUntracked {
+		return p.refuse(packet.ProhibitedForward)
+	}
+	return packet.Accept
+}
+
+// dnatHook decides the destination of a new connection and rewrites that of every packet.
+type dnatHook struct {
+	nat *nat.NAT
+	own *ownAddresses
+}
+
+func (*dnatHook) Name() string { return "dnat" }
+
+func (d *dnatHook) Handle(p *Packet) packet.Verdict {
+	if p.Conn.ID == 0 && p.Conn.Status&conntrack.DstNATDone == 0 {
+		switch reason := d.nat.Destination(p.now, int(p.in.index), &p.Conn); {
+		case reason == packet.NoMapping && d.own.has(p.Conn.Tuples[conntrack.Original].DstAddr()):
+			p.noMatch = true // the input list decides, and gives this reason if it refuses
+		case reason != packet.NotDropped:
+			return p.refuse(reason)
+		}
+	}
+	return p.refuse(nat.RewriteDst(p.Bytes, &p.H, &p.Meta, &p.Conn))
+}
+
+// localHook sends what is for the router itself down the input list.
+type localHook struct {
+	own   *ownAddresses
+	input []stage
+}
+
+func (*localHook) Name() string { return "local" }
+
+func (l *localHook) Handle(p *Packet) packet.Verdict {
+	_, dst := addresses(p.Bytes, &p.H)
+	if !l.own.has(addrOf(dst)) {
+		return packet.Accept
+	}
+	p.lane.router.run(l.input, p)
+	return packet.Stolen
+}
+
+// ownAddresses is the set of the router's own interface addresses. It is made once and then only read.
+type ownAddresses struct {
+	set map[netip.Addr]*netInterface
+}
+
+func (o *ownAddresses) has(a netip.Addr) bool { return o.set[a] != nil }

@@ -1,0 +1,294 @@
+package router
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"net/netip"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"time"
+
+	"gvisor.dev/gvisor/pkg/tcpip"
+	"gvisor.dev/gvisor/pkg/tcpip/stack"
+
+	"github.com/natrouter/natrouter/router/conntrack"
+	"github.com/natrouter/natrouter/router/fragment"
+	"github.com/natrouter/natrouter/router/nat"
+	"github.com/natrouter/natrouter/router/packet"
+	"github.com/natrouter/natrouter/router/tun"
+)
+
+// Options is what a router is given besides its Config. The zero value is usable but for Devices.
+type Options struct {
+	Devices map[string]tun.Device // by interface name; each interface needs one. Run closes them
+	Clock   tcpip.Clock           // nil: the real one
+	Seed    [32]byte              // of every random choice; zero: from the system
+	Log     *slog.Logger          // nil: slog.Default
+}
+
+// Router is the whole pipeline: its hooks, tables, workers and netstack. Its methods may be called at once.
+type Router struct {
+	cfg        Config
+	log        *slog.Logger
+	clock      tcpip.Clock
+	start      tcpip.MonotonicTime
+	started    time.Time
+	random     *random
+	interfaces []*netInterface
+	fib        *fib
+	own        *ownAddresses
+	table      *conntrack.Table
+	nat        *nat.NAT
+	filter     *filter
+	fragments  *fragment.Reassembler
+	errors     *errorLimit
+	pipeline   *pipeline
+	workers    []*worker
+	local      *localHost
+	generation uint32 // of routes and rules; connections keep routes of this one only
+	dropLog    dropLog
+}
+
+// New wires a router from its parts. Nothing runs before [Router.Run]. An error names the entry of cfg.
+func New(cfg Config, opt Options) (*Router, error) {
+	r := &Router{cfg: cfg, log: opt.Log, clock: opt.Clock, generation: 1}
+	if r.log == nil {
+		r.log = slog.Default()
+	}
+	if r.clock == nil {
+		r.clock = tcpip.NewStdClock()
+	}
+	r.start, r.started = r.clock.NowMonotonic(), r.clock.Now()
+	var err error
+	if r.random, err = newRandom(opt.Seed); err != nil {
+		return nil, err
+	}
+	if err := r.makeInterfaces(opt.Devices); err != nil {
+		return nil, err
+	}
+	if err := r.makeTables(); err != nil {
+		return nil, err
+	}
+	r.pipeline = newPipeline(r)
+	return r, r.makeWorkers()
+}
+
+func (r *Router) makeInterfaces(devices map[string]tun.Device) error {
+	if len(r.cfg.Interfaces) == 0 {
+		return errors.New("no interface configured")
+	}
+	byName := map[string]*netInterface{}
+	r.own = &ownAddresses{set: map[netip.Addr]*netInterface{}}
+	for i := range r.cfg.Interfaces {
+		c := &r.cfg.Interfaces[i]
+		device := devices[c.Name]
+		switch {
+		case byName[c.Name] != nil:
+			return fmt.Errorf("interface %s: configured twice", c.Name)
+		case device == nil || len(device.Queues()) == 0:
+			return fmt.Errorf("interface %s: no device", c.Name)
+		}
+		nif := newInterface(i, c, device)
+		for _, a := range c.Address {
+			if other := r.own.set[a.Addr()]; other != nil {
+				return fmt.Errorf("interface %s: address %s is that of %s too", c.Name, a.Addr(), other.name)
+			}
+			r.own.set[a.Addr()] = nif
+		}
+		byName[c.Name] = nif
+		r.interfaces = append(r.interfaces, nif)
+	}
+	for _, route := range r.cfg.Routes {
+		if byName[route.Interface] == nil {
+			return fmt.Errorf("route to %s: no interface %q", route.To, route.Interface)
+		}
+	}
+	r.fib = newFIB(&r.cfg, byName)
+	var err error
+	r.filter, err = newFilter(&r.cfg.Filter, byName)
+	return err
+}
+
+func (r *Router) makeTables() error {
+	ct := r.cfg.Conntrack
+	if ct.Shards == 0 {
+		ct.Shards = r.workerCount()
+	}
+	r.table = conntrack.New(ct)
+	nc := nat.Config{Rules: r.cfg.NAT, Defaults: r.cfg.Defaults, Max: ct.Max, Seed: r.random.derive()}
+	for _, nif := range r.interfaces {
+		nc.Interfaces = append(nc.Interfaces, nat.Interface{
+			Name: nif.name, Outside: nif.side == Outside, Addresses: nif.addresses,
+		})
+	}
+	var err error
+	if r.nat, err = nat.New(nc, r.table); err != nil {
+		return err
+	}
+	limit := r.cfg.Fragments
+	if limit == 0 {
+		limit = DefaultFragments
+	}
+	r.fragments = fragment.New(limit)
+	r.errors = newErrorLimit(r.cfg.ErrorRate)
+	return nil
+}
+
+// workerCount is the largest number of queues.
+func (r *Router) workerCount() int {
+	n := 1
+	for _, nif := range r.interfaces {
+		n = max(n, len(nif.queues))
+	}
+	return n
+}
+
+// makeWorkers makes a worker for each queue number, its netstack and its lanes, and the router's own host.
+func (r *Router) makeWorkers() error {
+	r.local = &localHost{}
+	for i := range r.workerCount() {
+		var output func(*netInterface, *stack.PacketBuffer)
+		if i == 0 {
+			output = r.local.send
+		}
+		ns, err := newNetstack(r, output)
+		if err != nil {
+			return err
+		}
+		w := &worker{index: i, stack: ns}
+		for _, nif := range r.interfaces {
+			if i < len(nif.queues) {
+				w.lanes = append(w.lanes, newLane(r, w, nif, nif.queues[i].queue))
+			}
+		}
+		r.workers = append(r.workers, w)
+	}
+	first := r.workers[0]
+	r.local.stack = first.stack
+	r.local.lane = newLane(r, first, nil, nil)
+	return nil
+}
+
+// housekeeping is how often idle lanes' expiry work is done for them.
+const housekeeping = 250 * time.Millisecond
+
+// Run moves packets until ctx ends, then writes what is queued and closes the devices. It returns nil after ctx
+// ended, and the error of a device that failed otherwise. It may be called once.
+func (r *Router) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var lanes sync.WaitGroup
+	for _, w := range r.workers {
+		for _, l := range w.lanes {
+			lanes.Go(func() {
+				if err := l.run(); err != nil {
+					cancel(fmt.Errorf("interface %s: %w", l.nif.name, err))
+				}
+			})
+		}
+	}
+	tick := time.NewTicker(housekeeping)
+	defer tick.Stop()
+	for done := false; !done; {
+		select {
+		case <-ctx.Done():
+			done = true
+		case <-tick.C:
+			r.tick()
+		}
+	}
+	for _, nif := range r.interfaces {
+		if err := nif.device.Close(); err != nil {
+			r.log.Warn("close device", "interface", nif.name, "error", err)
+		}
+	}
+	lanes.Wait()
+	for _, w := range r.workers {
+		w.stack.close()
+	}
+	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) && !errors.Is(cause, context.DeadlineExceeded) {
+		return cause
+	}
+	return nil
+}
+
+// now is the time that all rooms are given.
+func (r *Router) now() packet.Time {
+	return packet.Time(r.clock.NowMonotonic().Sub(r.start))
+}
+
+// Expiry work, in pieces: what a lane does for each packet that it handled, and what a tick does at most.
+const (
+	expiryPerPacket = 2
+	expiryPerTick   = 1 << 14
+)
+
+// tick does the work that no packet drives.
+func (r *Router) tick() {
+	now := r.now()
+	for _, w := range r.workers {
+		r.expire(w.index, now, expiryPerTick)
+	}
+	r.local.mu.Lock()
+	defer r.local.mu.Unlock()
+	r.fragments.Expire(now, r.fragmentTimeout)
+	r.local.lane.flush()
+}
+
+// expire ends connections whose time is up and gives back their mappings.
+func (r *Router) expire(shard int, now packet.Time, budget int) {
+	r.table.Step(shard, now, budget)
+	var dead [8]conntrack.Dead
+	for {
+		n := r.table.Reap(shard, dead[:])
+		for i := range dead[:n] {
+			r.nat.Release(now, &dead[i])
+		}
+		if n < len(dead) {
+			return
+		}
+	}
+}
+
+// fragmentTimeout counts a datagram that did not become whole, and tells its sender where its first fragment came
+// (RFC 792; RFC 4443, section 3.3). Its caller holds the local lane.
+func (r *Router) fragmentTimeout(in int, first []byte) {
+	lane := r.local.lane
+	p := &lane.packet
+	buf := lane.take()
+	p.reset(buf, headroom, copy(buf[headroom:], first), packet.Meta{})
+	p.in, p.lane, p.now = r.interfaces[in], lane, r.now()
+	var reason packet.DropReason
+	if p.H, reason = packet.Parse(p.Bytes); reason != packet.NotDropped {
+		return
+	}
+	p.keepSnapshot()
+	p.Reason = packet.FragmentTimeout
+	r.drop(p, &defragHook{})
+}
+
+// netstackPanicked is told what netstack panicked with.
+func (r *Router) netstackPanicked(v any) {
+	r.log.Error("netstack panicked; the packet is dropped", "panic", v, "stack", string(debug.Stack()))
+}
+
+// all returns the addresses in order.
+func (o *ownAddresses) all() []netip.Addr {
+	list := make([]netip.Addr, 0, len(o.set))
+	for a := range o.set {
+		list = append(list, a)
+	}
+	slices.SortFunc(list, netip.Addr.Compare)
+	return list
+}
+
+// Stack returns the router's own host, on which an embedding program may open sockets (with input = "accept" they
+// can be reached). The router owns it.
+func (r *Router) Stack() *stack.Stack { return r.local.stack.stack }
+
+// clampMTU keeps an MTU in what a connection's route holds.
+func clampMTU(mtu int) uint16 { return uint16(min(mtu, math.MaxUint16)) }

@@ -1,0 +1,185 @@
+package router
+
+import (
+	"errors"
+	"os"
+	"sync"
+	"sync/atomic"
+
+	"gvisor.dev/gvisor/pkg/tcpip/stack"
+
+	"github.com/natrouter/natrouter/router/packet"
+	"github.com/natrouter/natrouter/router/tun"
+)
+
+// batchSize is how many packets a lane takes at a time: what one read of a busy TUN yields.
+const batchSize = 64
+
+// headroom is what a lane's buffers keep free before a packet, for the device's own header.
+const headroom = tun.Headroom
+
+// bufferSize holds the largest packet and its headroom, bytes.
+const bufferSize = headroom + tun.MaxPacket
+
+// worker serves queue w of every interface. The kernel sends both directions of a connection to the same queue
+// number, so a worker's connections are its own: one shard of the table, one netstack.
+type worker struct {
+	index int
+	stack *netstack
+	lanes []*lane
+}
+
+// lane is one queue of one interface: it reads a batch, walks each packet through the pipeline and writes what came
+// out, each egress interface's in one go. All is done by one goroutine, with buffers of its own; the lane of the
+// router's own host has no queue and is called by netstack, under its lock.
+type lane struct {
+	router *Router
+	worker *worker
+	nif    *netInterface // nil: the router's own host
+	queue  tun.Queue
+
+	packet Packet
+	frames []tun.Frame   // what Read fills
+	out    [][]tun.Frame // by interface: what the batch sends
+	spare  [][]byte      // buffers for what the lane makes itself; the first used are in out
+	used   int
+
+	drops    [packet.NumReasons]atomic.Uint64
+	sent     []traffic // by interface
+	received traffic
+}
+
+// traffic counts packets on the wire: a super-segment is as many as it will be cut into.
+type traffic struct {
+	packets, bytes atomic.Uint64
+}
+
+func newLane(r *Router, w *worker, nif *netInterface, q tun.Queue) *lane {
+	l := &lane{router: r, worker: w, nif: nif, queue: q}
+	l.out = make([][]tun.Frame, len(r.interfaces))
+	l.sent = make([]traffic, len(r.interfaces))
+	if q != nil {
+		l.frames = make([]tun.Frame, batchSize)
+		for i := range l.frames {
+			l.frames[i] = tun.Frame{Buf: make([]byte, bufferSize), Off: headroom}
+		}
+	}
+	return l
+}
+
+// run moves packets until the device is closed.
+func (l *lane) run() error {
+	for {
+		n, err := l.queue.Read(l.frames)
+		if errors.Is(err, os.ErrClosed) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		l.handle(l.frames[:n])
+		l.router.expire(l.worker.index, l.router.now(), expiryPerPacket*n)
+	}
+}
+
+// handle walks a batch through the pipeline and sends what came of it. The frames are the lane's to change.
+func (l *lane) handle(frames []tun.Frame) {
+	now := l.router.now()
+	for i := range frames {
+		f := &frames[i]
+		p := &l.packet
+		p.reset(f.Buf, f.Off, f.Len, f.Meta)
+		p.in, p.lane, p.now = l.nif, l, now
+		l.router.run(l.router.pipeline.transit, p)
+		l.received.packets.Add(p.segments())
+		l.received.bytes.Add(uint64(f.Len))
+		f.Off = headroom
+	}
+	l.flush()
+}
+
+// take returns a buffer that is the lane's until the batch is sent.
+func (l *lane) take() []byte {
+	if l.used == len(l.spare) {
+		l.spare = append(l.spare, make([]byte, bufferSize))
+	}
+	l.used++
+	return l.spare[l.used-1]
+}
+
+// emit puts buf[off:off+n] into the batch of an interface. The buffer stays untouched until flush.
+func (l *lane) emit(nif *netInterface, buf []byte, off, n int, m packet.Meta) {
+	l.out[nif.index] = append(l.out[nif.index], tun.Frame{Buf: buf, Off: off, Len: n, Meta: m})
+}
+
+// emitFragments puts b into the batch in fragments of at most size bytes.
+func (l *lane) emitFragments(nif *netInterface, b []byte, h *packet.Headers, size int) packet.DropReason {
+	return packet.Fragment(b, h, size, l.router.random.fragmentID(), l.take()[headroom:], func(fragment []byte) bool {
+		buf := l.take()
+		n := copy(buf[headroom:], fragment)
+		l.emit(nif, buf, headroom, n, packet.Meta{})
+		return true
+	})
+}
+
+// flush writes all batches and takes the lane's buffers back.
+func (l *lane) flush() {
+	for i, frames := range l.out {
+		if len(frames) == 0 {
+			continue
+		}
+		l.countSent(i, frames)
+		l.router.interfaces[i].write(l.worker.index, frames, func(reason packet.DropReason) { l.drops[reason].Add(1) })
+		l.out[i] = frames[:0]
+	}
+	l.used = 0
+}
+
+func (l *lane) countSent(i int, frames []tun.Frame) {
+	var packets, bytes uint64
+	for j := range frames {
+		bytes += uint64(frames[j].Len)
+		packets++
+		if size := uint64(frames[j].Meta.SegSize); frames[j].Meta.GSO != packet.GSONone && size != 0 {
+			packets += uint64(frames[j].Len) / size
+		}
+	}
+	l.sent[i].packets.Add(packets)
+	l.sent[i].bytes.Add(bytes)
+}
+
+// localHost is the router's own host: worker 0's netstack, and the lane on which what it sends goes out.
+type localHost struct {
+	stack *netstack
+
+	mu      sync.Mutex
+	lane    *lane    // guarded by mu
+	pending [][]byte // guarded by mu: what tell was given
+}
+
+// tell hands netstack an ICMP error about a packet of its own, once the lane is free.
+func (h *localHost) tell(icmp []byte) { h.pending = append(h.pending, icmp) }
+
+// send walks a packet that netstack made through the output list. netstack calls it from any goroutine.
+func (h *localHost) send(nif *netInterface, pkt *stack.PacketBuffer) {
+	for _, icmp := range h.walk(nif, pkt) {
+		h.stack.tell(icmp)
+	}
+}
+
+// walk does send's work under the lane's lock, and returns what netstack is to be told after it.
+func (h *localHost) walk(nif *netInterface, pkt *stack.PacketBuffer) (pending [][]byte) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	buf, n := h.lane.take(), headroom
+	for _, part := range pkt.AsSlices() {
+		n += copy(buf[n:], part)
+	}
+	p := &h.lane.packet
+	p.reset(buf, headroom, n-headroom, packet.Meta{})
+	p.in, p.out, p.lane, p.now = nil, nif, h.lane, h.lane.router.now()
+	h.lane.router.run(h.lane.router.pipeline.output, p)
+	h.lane.flush()
+	pending, h.pending = h.pending, nil
+	return pending
+}
