@@ -1,0 +1,519 @@
+package fragment
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/natrouter/natrouter/internal/testpkt"
+	"github.com/natrouter/natrouter/router/packet"
+)
+
+var (
+	host4, peer4 = netip.MustParseAddrPort("10.77.1.2:5000"), netip.MustParseAddrPort("203.0.113.9:53")
+	host6, peer6 = netip.MustParseAddrPort("[fd77::2]:5000"), netip.MustParseAddrPort("[2001:db8::9]:53")
+)
+
+const plenty = 4 << 20 // bytes; the default of the configuration
+
+func text(n int) []byte {
+	b := make([]byte, n)
+	for i := range b {
+		b[i] = byte(i*7 + i>>8)
+	}
+	return b
+}
+
+func udp4(n int) []byte { return testpkt.UDP{Src: host4, Dst: peer4, Payload: text(n), ID: 7}.Bytes() }
+func udp6(n int) []byte { return testpkt.UDP{Src: host6, Dst: peer6, Payload: text(n)}.Bytes() }
+
+// result is what Add returned.
+type result struct {
+	n, size int
+	df      bool
+	reason  packet.DropReason
+}
+
+// adder calls Add with a parsed fragment.
+type adder struct {
+	t   testing.TB
+	r   *Reassembler
+	dst []byte
+}
+
+func newAdder(t testing.TB, limit int) *adder {
+	return &adder{t, New(limit), make([]byte, 65535)}
+}
+
+func (a *adder) add(now packet.Time, in int, b []byte) result {
+	a.t.Helper()
+	h, reason := packet.Parse(b)
+	if reason != packet.NotDropped {
+		a.t.Fatalf("Parse(% x) = %v", b, reason)
+	}
+	n, size, df, reason := a.r.Add(now, in, b, &h, a.dst)
+	return result{n, size, df, reason}
+}
+
+// piece4 is a fragment of a raw IPv4 datagram.
+func piece4(off, n int, more bool) []byte {
+	b := testpkt.Raw{Src: host4.Addr(), Dst: peer4.Addr(), Proto: 50, Payload: text(off + n)[off:], ID: 9}.Bytes()
+	packet.IPv4(b).SetFragment(off, more)
+	packet.IPv4(b).UpdateChecksum()
+	return b
+}
+
+// piece6 is a fragment of a raw IPv6 datagram.
+func piece6(off, n int, more bool) []byte {
+	return testpkt.Raw{Src: host6.Addr(), Dst: peer6.Addr(), Proto: 50, Payload: text(off + n)[off:],
+		Ext: []testpkt.Ext{testpkt.FragHeader(off, more, 9)}}.Bytes()
+}
+
+func TestAddCompletes(t *testing.T) {
+	for name, tt := range map[string]struct {
+		whole []byte
+		df    bool
+	}{
+		"IPv4":             {udp4(3000), false},
+		"IPv4, DF":         {testpkt.UDP{Src: host4, Dst: peer4, Payload: text(999), ID: 7, DF: true}.Bytes(), true},
+		"IPv6":             {udp6(3000), true},
+		"longest IPv4":     {testpkt.Raw{Src: host4.Addr(), Dst: peer4.Addr(), Proto: 50, Payload: text(65515)}.Bytes(), false},
+		"longest IPv6":     {testpkt.Raw{Src: host6.Addr(), Dst: peer6.Addr(), Proto: 50, Payload: text(65495)}.Bytes(), true},
+		"TCP header split": {testpkt.TCP{Src: host4, Dst: peer4, Flags: packet.FlagSYN}.Bytes(), false},
+	} {
+		for _, size := range []int{68, 576, 1280, 1500} {
+			frags := testpkt.Fragments(tt.whole, size, 5)
+			if name == "TCP header split" {
+				frags = testpkt.Fragments(tt.whole, 28, 5)
+			}
+			if len(frags) < 2 || len(frags) > maxFragments {
+				continue // it fits; or it is IPv6 in pieces that no IPv6 link makes
+			}
+			largest := 0
+			for _, f := range frags {
+				largest = max(largest, len(f))
+			}
+			for order, permute := range orders {
+				a := newAdder(t, plenty)
+				var got result
+				for i := range frags {
+					got = a.add(0, 1, frags[permute(i, len(frags))])
+					if (got.n > 0) != (i == len(frags)-1) || got.reason != packet.NotDropped {
+						t.Fatalf("%s, size %d, %s: fragment %d of %d: %+v", name, size, order, i, len(frags), got)
+					}
+				}
+				if want := (result{len(tt.whole), largest, tt.df, packet.NotDropped}); got != want || !bytes.Equal(a.dst[:got.n], tt.whole) {
+					t.Errorf("%s, size %d, %s: %+v, want %+v", name, size, order, got, want)
+				}
+				if a.r.Len() != 0 || a.r.Bytes() != 0 || len(a.r.sources) != 0 {
+					t.Errorf("%s, size %d, %s: %d datagrams, %d bytes left", name, size, order, a.r.Len(), a.r.Bytes())
+				}
+			}
+		}
+	}
+}
+
+var orders = map[string]func(i, n int) int{
+	"in order":     func(i, _ int) int { return i },
+	"backwards":    func(i, n int) int { return n - 1 - i },
+	"first last":   func(i, n int) int { return (i + 1) % n },
+	"odd one even": func(i, n int) int { return (i*2 + i*2/n*(1-n%2)) % n },
+}
+
+func TestAddRules(t *testing.T) {
+	const held, overlap, invalid = packet.NotDropped, packet.FragmentOverlap, packet.FragmentInvalid
+	type step struct {
+		off, n int
+		more   bool
+		want   packet.DropReason
+		done   int // payload bytes of the complete datagram
+	}
+	for name, steps := range map[string][]step{
+		"duplicate":                     {{0, 16, true, held, 0}, {0, 16, true, held, 0}, {16, 5, false, held, 21}},
+		"duplicate of the last":         {{16, 5, false, held, 0}, {16, 5, false, held, 0}, {0, 16, true, held, 21}},
+		"same place, shorter":           {{0, 16, true, held, 0}, {0, 8, true, overlap, 0}, {16, 5, false, overlap, 0}},
+		"same place, longer":            {{0, 16, true, held, 0}, {0, 24, true, overlap, 0}},
+		"same bytes, but last":          {{16, 16, true, held, 0}, {16, 16, false, overlap, 0}},
+		"over the end of another":       {{0, 16, true, held, 0}, {8, 16, true, overlap, 0}, {24, 8, false, overlap, 0}},
+		"over the start of another":     {{16, 16, true, held, 0}, {8, 16, true, overlap, 0}},
+		"around another":                {{8, 8, true, held, 0}, {0, 32, true, overlap, 0}},
+		"inside another":                {{0, 32, true, held, 0}, {8, 8, true, overlap, 0}},
+		"behind the last":               {{16, 8, false, held, 0}, {24, 8, true, invalid, 0}, {0, 16, true, invalid, 0}},
+		"a last before another":         {{16, 8, true, held, 0}, {0, 8, false, invalid, 0}},
+		"two lasts":                     {{16, 8, false, held, 0}, {32, 8, false, invalid, 0}},
+		"no bytes":                      {{8, 0, true, invalid, 0}, {8, 0, false, invalid, 0}, {0, 8, true, held, 0}},
+		"no multiple of eight with MF":  {{0, 15, true, invalid, 0}, {0, 16, true, held, 0}, {16, 1, false, held, 17}},
+		"beyond 65535":                  {{65528, 100, false, invalid, 0}, {65520, 8, true, invalid, 0}, {0, 8, true, held, 0}},
+		"duplicate after an overlap":    {{0, 16, true, held, 0}, {8, 16, true, overlap, 0}, {0, 16, true, overlap, 0}},
+		"a hole at the start is a hole": {{8, 8, true, held, 0}, {16, 8, false, held, 0}, {0, 8, true, held, 24}},
+	} {
+		for family, make := range map[string]func(off, n int, more bool) []byte{"IPv4": piece4, "IPv6": piece6} {
+			a := newAdder(t, plenty)
+			for i, s := range steps {
+				got := a.add(0, 1, make(s.off, s.n, s.more))
+				want := 0
+				if s.done > 0 {
+					want = s.done + map[string]int{"IPv4": 20, "IPv6": 40}[family]
+				}
+				if got.reason != s.want || got.n != want {
+					t.Errorf("%s, %s, step %d: %+v, want %d bytes, %v", name, family, i, got, want, s.want)
+				}
+				if want > 0 && !bytes.Equal(a.dst[want-s.done:want], text(s.done)) {
+					t.Errorf("%s, %s: payload % x", name, family, a.dst[:want])
+				}
+			}
+		}
+	}
+}
+
+// Equal bounds with other bytes are an overlap, not a duplicate.
+func TestAddOtherBytes(t *testing.T) {
+	a := newAdder(t, plenty)
+	a.add(0, 1, piece4(8, 16, true))
+	forged := piece4(8, 16, true)
+	forged[30] ^= 1
+	if got := a.add(0, 1, forged); got.reason != packet.FragmentOverlap {
+		t.Errorf("%v, want %v", got.reason, packet.FragmentOverlap)
+	}
+}
+
+// What differs in the key is another datagram.
+func TestAddKeepsApart(t *testing.T) {
+	a := newAdder(t, plenty)
+	a.add(0, 1, piece4(0, 8, true))
+	other := func(change func(packet.IPv4)) []byte {
+		b := packet.IPv4(piece4(8, 8, false))
+		change(b)
+		b.UpdateChecksum()
+		return b
+	}
+	for name, b := range map[string][]byte{
+		"source":      other(func(ip packet.IPv4) { ip.Src()[3]++ }),
+		"destination": other(func(ip packet.IPv4) { ip.Dst()[3]++ }),
+		"protocol":    other(func(ip packet.IPv4) { ip[9] = 51 }),
+		"ID":          other(func(ip packet.IPv4) { ip.SetID(10) }),
+	} {
+		if got := a.add(0, 1, b); got.n != 0 || got.reason != packet.NotDropped {
+			t.Errorf("another %s: %+v", name, got)
+		}
+	}
+	if got := a.add(0, 2, piece4(8, 8, false)); got.n != 0 {
+		t.Errorf("another interface: %+v", got)
+	}
+	if got := a.add(0, 1, piece4(8, 8, false)); got.n != 36 {
+		t.Errorf("its own: %+v", got)
+	}
+}
+
+func TestAddRefusesWhole(t *testing.T) {
+	a := newAdder(t, plenty)
+	if got := a.add(0, 1, udp4(10)); got.reason != packet.FragmentInvalid || a.r.Len() != 0 {
+		t.Errorf("%+v, %d datagrams", got, a.r.Len())
+	}
+}
+
+func TestAddShortDst(t *testing.T) {
+	a := newAdder(t, plenty)
+	a.dst = a.dst[:35]
+	a.add(0, 1, piece4(0, 8, true))
+	if got := a.add(0, 1, piece4(8, 8, false)); got.n != 0 || got.reason != packet.Oversize || a.r.Len() != 0 {
+		t.Errorf("%+v, %d datagrams", got, a.r.Len())
+	}
+}
+
+// Options of the first fragment make the whole longer than an IP packet can be.
+func TestAddTooLongWithOptions(t *testing.T) {
+	a := newAdder(t, plenty)
+	first := testpkt.Raw{Src: host4.Addr(), Dst: peer4.Addr(), Proto: 50, Payload: text(32000), ID: 9, IPOptions: []byte{7, 3, 4, 0}}.Bytes()
+	packet.IPv4(first).SetFragment(0, true)
+	packet.IPv4(first).UpdateChecksum()
+	a.add(0, 1, first)
+	if got := a.add(0, 1, piece4(32000, 33515, false)); got.n != 0 || got.reason != packet.FragmentInvalid || a.r.Len() != 0 {
+		t.Errorf("%+v, %d datagrams", got, a.r.Len())
+	}
+}
+
+// The congestion mark of one fragment is the datagram's; beside a sender without ECN it drops it (RFC 3168, 5.3).
+func TestAddECN(t *testing.T) {
+	const not, ect1, ect0, ce = 0, 1, 2, 3
+	for _, tt := range []struct {
+		first, second, want uint8
+		reason              packet.DropReason
+	}{
+		{not, not, not, packet.NotDropped},
+		{ect0, ect0, ect0, packet.NotDropped},
+		{ect0, ect1, ect0, packet.NotDropped},
+		{ect0, ce, ce, packet.NotDropped},
+		{ce, ect1, ce, packet.NotDropped},
+		{ce, ce, ce, packet.NotDropped},
+		{not, ce, 0, packet.FragmentInvalid},
+		{ce, not, 0, packet.FragmentInvalid},
+	} {
+		for _, whole := range [][]byte{udp4(2000), udp6(2000)} {
+			a := newAdder(t, plenty)
+			frags := testpkt.Fragments(whole, 1500, 1)
+			a.add(0, 1, mark(frags[0], tt.first))
+			got := a.add(0, 1, mark(frags[1], tt.second))
+			if got.reason != tt.reason || got.n > 0 && ecn(a.dst) != tt.want {
+				t.Errorf("%d and %d: %+v, ECN %d, want %d", tt.first, tt.second, got, ecn(a.dst), tt.want)
+			}
+			if got.n > 0 {
+				if err := testpkt.Verify(a.dst[:got.n]); err != nil {
+					t.Errorf("%d and %d: %v", tt.first, tt.second, err)
+				}
+			}
+		}
+	}
+}
+
+func mark(b []byte, ecn uint8) []byte {
+	if b[0]>>4 == 6 {
+		b[1] |= ecn << 4
+		return b
+	}
+	b[1] |= ecn
+	packet.IPv4(b).UpdateChecksum()
+	return b
+}
+
+// IPv6 headers before and behind the fragment header are put back as they were.
+func TestAddIPv6Headers(t *testing.T) {
+	hop := testpkt.Ext{Type: 0, Data: []byte{1, 4, 0, 0, 0, 0}}
+	opt := testpkt.Ext{Type: 60, Data: []byte{1, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}}
+	route := testpkt.Ext{Type: 43, Data: []byte{4, 0, 0, 0, 0, 0}}
+	for name, ext := range map[string][]testpkt.Ext{
+		"hop-by-hop": {hop}, "routing": {route}, "destination": {opt}, "all": {hop, opt, route, opt},
+	} {
+		whole := testpkt.UDP{Src: host6, Dst: peer6, Payload: text(3000), Ext: ext}.Bytes()
+		a := newAdder(t, plenty)
+		h, _ := packet.Parse(whole)
+		var got result
+		packet.Fragment(whole, &h, 1280, 99, make([]byte, 1280), func(frag []byte) bool {
+			got = a.add(0, 1, frag)
+			return true
+		})
+		if got.n != len(whole) || !bytes.Equal(a.dst[:got.n], whole) {
+			t.Errorf("%s: %+v\n% x, want\n% x", name, got, a.dst[:100], whole[:100])
+		}
+	}
+}
+
+func TestExpire(t *testing.T) {
+	a := newAdder(t, plenty)
+	first := piece4(0, 8, true)
+	a.add(0, 3, first)
+	a.add(second, 3, piece6(8, 8, true)) // no first fragment: no message
+	a.add(2*second, 3, testpkt.Fragments(udp4(100), 60, 0)[1])
+	a.add(3*second, 4, piece6(0, 8, true))
+	var told []string
+	expire := func(now packet.Time) int {
+		return a.r.Expire(now, func(in int, b []byte) { told = append(told, fmt.Sprint(in, " ", len(b))) })
+	}
+	for _, tt := range []struct {
+		now           packet.Time
+		dropped, left int
+		told          string
+	}{
+		{30*second - 1, 0, 4, ""},
+		{30 * second, 1, 3, "3 28"},
+		{32 * second, 1, 2, "3 28"},
+		{61 * second, 1, 1, "3 28"},
+		{63*second - 1, 0, 1, "3 28"},
+		{63 * second, 1, 0, "3 28 4 56"},
+	} {
+		got := expire(tt.now)
+		if got != tt.dropped || a.r.Len() != tt.left || strings.Join(told, " ") != tt.told {
+			t.Errorf("at %v: %d dropped, %d left, told %v, want %+v", tt.now, got, a.r.Len(), told, tt)
+		}
+	}
+	if a.r.Timeouts() != 4 || a.r.Bytes() != 0 || len(a.r.sources) != 0 {
+		t.Errorf("%d timeouts, %d bytes", a.r.Timeouts(), a.r.Bytes())
+	}
+}
+
+// A dropped datagram is remembered until its time is up, then counted and told no more.
+func TestExpireDropped(t *testing.T) {
+	a := newAdder(t, plenty)
+	a.add(0, 1, piece4(0, 16, true))
+	a.add(0, 1, piece4(8, 16, true))
+	if n := a.r.Expire(30*second, func(int, []byte) { t.Error("told about it") }); n != 0 || a.r.Timeouts() != 0 || a.r.Len() != 0 {
+		t.Errorf("%d dropped, %d timeouts, %d left", n, a.r.Timeouts(), a.r.Len())
+	}
+	if got := a.add(31*second, 1, piece4(0, 16, true)); got.reason != packet.NotDropped {
+		t.Errorf("after its time: %+v", got)
+	}
+}
+
+// The f of Expire may use the Reassembler.
+func TestExpireHoldsNoLock(t *testing.T) {
+	a := newAdder(t, plenty)
+	a.add(0, 1, piece4(0, 8, true))
+	a.r.Expire(30*second, func(int, []byte) { a.add(30*second, 1, piece4(0, 8, true)) })
+	if a.r.Len() != 1 {
+		t.Errorf("%d datagrams, want 1", a.r.Len())
+	}
+}
+
+// from is the first fragment of a datagram of n bytes so far, from a numbered host.
+func from(host, id, n int) []byte {
+	src := netip.AddrFrom4([4]byte{10, 0, byte(host >> 8), byte(host)})
+	b := testpkt.Raw{Src: src, Dst: peer4.Addr(), Proto: 50, Payload: text(n), ID: uint16(id)}.Bytes()
+	packet.IPv4(b).SetFragment(0, true)
+	packet.IPv4(b).UpdateChecksum()
+	return b
+}
+
+func TestMemoryDropsOldest(t *testing.T) {
+	const limit = 100_000
+	a := newAdder(t, limit)
+	for i := range 1000 {
+		if got := a.add(packet.Time(i), 1, from(i, i, 1000)); got.reason != packet.NotDropped {
+			t.Fatalf("datagram %d: %+v", i, got)
+		}
+		if a.r.Bytes() > limit {
+			t.Fatalf("%d bytes after %d datagrams", a.r.Bytes(), i)
+		}
+	}
+	if a.r.Evicted() == 0 || a.r.Bytes() < limit/2 {
+		t.Errorf("%d evicted, %d bytes", a.r.Evicted(), a.r.Bytes())
+	}
+	for i := 1000 - a.r.Len(); i < 1000; i++ { // the newest are all there
+		if _, ok := a.r.datagrams[testKey(from(i, i, 8))]; !ok {
+			t.Errorf("datagram %d is gone", i)
+		}
+	}
+}
+
+func testKey(b []byte) key {
+	h, _ := packet.Parse(b)
+	return newKey(1, b, &h)
+}
+
+// One host can't push out the datagrams of others.
+func TestMemoryShare(t *testing.T) {
+	a := newAdder(t, plenty)
+	for host := range 50 {
+		a.add(0, 1, from(host, 0, 1000))
+	}
+	for id := range 5000 {
+		a.add(1, 1, from(999, id, 8))
+		a.add(1, 1, from(998, id, 16000))
+	}
+	for host := range 50 {
+		if got := a.add(2, 1, lastPiece(host)); got.n != 1000+20+8 {
+			t.Errorf("host %d: %+v", host, got)
+		}
+	}
+	for _, s := range a.r.sources {
+		if s.byAge.Len() > maxPerSource || s.bytes > plenty/sourceShare {
+			t.Errorf("a source has %d datagrams, %d bytes", s.byAge.Len(), s.bytes)
+		}
+	}
+}
+
+func lastPiece(host int) []byte {
+	b := packet.IPv4(from(host, 0, 8))
+	b.SetFragment(1000, false)
+	b.UpdateChecksum()
+	return b
+}
+
+// All addresses of an IPv6 /64 share, since one host may have them all.
+func TestMemoryShareIPv6(t *testing.T) {
+	a := newAdder(t, plenty)
+	for i := range 1000 {
+		b := packet.IPv6(piece6(0, 8, true))
+		b.Src()[14], b.Src()[15] = byte(i>>8), byte(i)
+		a.add(0, 1, b)
+	}
+	if a.r.Len() != maxPerSource || len(a.r.sources) != 1 {
+		t.Errorf("%d datagrams of %d sources", a.r.Len(), len(a.r.sources))
+	}
+}
+
+func TestMemoryNone(t *testing.T) {
+	a := newAdder(t, 0)
+	if got := a.add(0, 1, piece4(0, 8, true)); got.reason != packet.FragmentMemory || a.r.Len() != 0 || a.r.Bytes() != 0 {
+		t.Errorf("%+v, %d datagrams, %d bytes", got, a.r.Len(), a.r.Bytes())
+	}
+}
+
+func TestTooManyFragments(t *testing.T) {
+	a := newAdder(t, plenty)
+	for i := range maxFragments {
+		if got := a.add(0, 1, piece4(16*i, 8, true)); got.reason != packet.NotDropped {
+			t.Fatalf("fragment %d: %+v", i, got)
+		}
+	}
+	if got := a.add(0, 1, piece4(16*maxFragments, 8, true)); got.reason != packet.FragmentInvalid {
+		t.Errorf("one more: %+v", got)
+	}
+}
+
+func TestConcurrent(t *testing.T) {
+	r := New(plenty)
+	var workers sync.WaitGroup
+	for w := range 4 {
+		workers.Go(func() {
+			a := &adder{t, r, make([]byte, 65535)}
+			for i := range 200 {
+				whole := testpkt.UDP{Src: host4, Dst: peer4, Payload: text(2000), ID: uint16(w*1000 + i)}.Bytes()
+				for _, f := range testpkt.Fragments(whole, 576, 0) {
+					if got := a.add(packet.Time(i), w, f); got.n > 0 && !bytes.Equal(a.dst[:got.n], whole) {
+						t.Errorf("worker %d: another datagram came out", w)
+					}
+				}
+				r.Expire(packet.Time(i), func(int, []byte) {})
+			}
+		})
+	}
+	workers.Wait()
+	if r.Len() != 0 || r.Bytes() != 0 {
+		t.Errorf("%d datagrams, %d bytes left", r.Len(), r.Bytes())
+	}
+}
+
+// Every fragment of the captures goes in; what comes out has a right IP header.
+func TestCaptures(t *testing.T) {
+	dir, fragments, whole := testpkt.Captures(t), 0, 0
+	err := filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
+		if err != nil || !strings.Contains(filepath.Base(path), ".pcap") {
+			return err
+		}
+		all, err := testpkt.ReadCapture(path)
+		if err != nil {
+			return err
+		}
+		a := newAdder(t, plenty)
+		for _, p := range all {
+			h, reason := packet.Parse(p.Data)
+			if reason != packet.NotDropped || !h.Fragment {
+				continue
+			}
+			fragments++
+			got := a.add(0, 1, p.Data)
+			if got.n == 0 {
+				continue
+			}
+			whole++
+			l, err := testpkt.Parse(a.dst[:got.n]) // some hold a transport header that is broken
+			if l.Len != got.n || l.Fragment() || errors.Is(err, testpkt.ErrIPChecksum) {
+				t.Errorf("%s: %+v, %v", filepath.Base(path), l, err)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%d fragments gave %d datagrams", fragments, whole)
+	if whole == 0 {
+		t.Error("no datagram was completed")
+	}
+}

@@ -1,0 +1,113 @@
+package nat
+
+import (
+	"net/netip"
+
+	"github.com/natrouter/natrouter/router/conntrack"
+	"github.com/natrouter/natrouter/router/packet"
+)
+
+// Reserve takes an outside endpoint for expectations: addr is an outside address, want the port or call ID that is
+// kept if it is free. While it is reserved no mapping gets it; connections that come of it hold it on after
+// [NAT.Unreserve].
+func (n *NAT) Reserve(now conntrack.Time, proto uint8, addr netip.Addr, want uint16) (port uint16, ok bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	a := addr.As16()
+	m := mapping{outside: a, proto: proto, conns: 1, flags: flagExpectation | flagUnlisted, pool: n.implicitPool()}
+	n.sweep(now, sweepStep)
+	if n.mappings.used >= n.max {
+		return 0, false
+	}
+	p := n.portsOf(&a, proto)
+	p.expire(seconds(now))
+	q := request{proto: proto, want: want}
+	if port, ok = n.choose(p, &q); ok {
+		m.outsidePort = port
+		n.mappings.insert(&m)
+	}
+	return port, ok
+}
+
+// Unreserve gives back what Reserve took.
+func (n *NAT) Unreserve(now conntrack.Time, proto uint8, addr netip.Addr, port uint16) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	a := addr.As16()
+	if slot, ok := n.reservation(&a, proto, port); ok {
+		if m := n.mappings.at(slot); m.conns > 0 {
+			m.conns--
+			n.endUnused(now, slot)
+		}
+	}
+}
+
+// reservation returns the slot of a reserved endpoint.
+func (n *NAT) reservation(addr *[16]byte, proto uint8, port uint16) (slot uint32, ok bool) {
+	n.mappings.eachOutside(addr, proto, port, func(s uint32, m *mapping) bool {
+		slot, ok = s, m.flags&flagExpectation != 0
+		return !ok
+	})
+	return slot, ok
+}
+
+// holdReserved makes the connection a holder of a reserved endpoint, if it is one.
+func (n *NAT) holdReserved(now conntrack.Time, c *conntrack.Conn, side int, addr *[16]byte, port uint16) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if slot, ok := n.reservation(addr, c.Tuples[conntrack.Original].Proto, port); ok {
+		n.hold(now, n.mappings.at(slot))
+		c.Mapping[side] = slot + 1
+	}
+}
+
+// master returns the tuple that the master's packets of the expectation's direction leave with.
+func (n *NAT) master(now conntrack.Time, c *conntrack.Conn) (src, dst [16]byte, ok bool) {
+	if n.table == nil || !c.NAT.Follow {
+		return src, dst, false
+	}
+	m, ok := n.table.Lookup(now, c.Master)
+	other := &m.Tuples[1-c.NAT.Dir&1]
+	return other.Dst, other.Src, ok
+}
+
+// expectedDestination binds an expected connection as its expectation says, before any rule.
+func (n *NAT) expectedDestination(now conntrack.Time, c *conntrack.Conn) packet.DropReason {
+	orig, reply := &c.Tuples[conntrack.Original], &c.Tuples[conntrack.Reply]
+	addr, id := reply.Src, reply.SrcID
+	if c.NAT.Dst.HasAddr {
+		addr = c.NAT.Dst.Addr
+	} else if _, dst, ok := n.master(now, c); ok {
+		addr = dst
+	}
+	if c.NAT.Dst.HasKey {
+		id = c.NAT.Dst.Key
+	}
+	n.holdReserved(now, c, 1, &orig.Dst, orig.DstID)
+	setDestination(c, &addr, id)
+	return packet.NotDropped
+}
+
+// expectedSource is expectedDestination for the source. An outside port that the expectation does not name is
+// chosen as for any connection.
+func (n *NAT) expectedSource(now conntrack.Time, c *conntrack.Conn) packet.DropReason {
+	orig, reply := &c.Tuples[conntrack.Original], &c.Tuples[conntrack.Reply]
+	addr := reply.Dst
+	if c.NAT.Src.HasAddr {
+		addr = c.NAT.Src.Addr
+	} else if src, _, ok := n.master(now, c); ok {
+		addr = src
+	}
+	switch {
+	case c.NAT.Src.HasKey:
+		n.holdReserved(now, c, 0, &addr, c.NAT.Src.Key)
+		setSource(c, &addr, c.NAT.Src.Key)
+	case addr == reply.Dst:
+		return n.nullBinding(c)
+	case hasPorts(orig.Proto):
+		return n.bindTo(now, true, addr, c)
+	default:
+		setSource(c, &addr, currentSource(reply))
+	}
+	return packet.NotDropped
+}
