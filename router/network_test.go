@@ -62,6 +62,7 @@ func testConfig() Config {
 			{To: netip.MustParsePrefix("::/0"), Interface: "wan0"},
 		},
 		NAT:       []nat.Rule{masquerade()},
+		Defaults:  nat.Defaults{Hairpin: true, PortParity: true},
 		Conntrack: conntrack.DefaultConfig(),
 		Filter:    Filter{Forward: FilterAccept, ReversePath: true},
 		ErrorRate: DefaultErrorRate,
@@ -200,6 +201,11 @@ func (n *network) reason(want packet.DropReason) {
 	if got := n.drops(); len(got) != 1 || got[want.String()] != 1 {
 		n.t.Errorf("drops %v, want one %s", got, want)
 	}
+	n.resetDrops()
+}
+
+// resetDrops clears the counters.
+func (n *network) resetDrops() {
 	for l := range n.r.lanes() {
 		for i := range l.drops {
 			l.drops[i].Store(0)

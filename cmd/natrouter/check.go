@@ -19,9 +19,9 @@ func newCheckCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "check FILE",
 		Short: "Say whether a configuration is right, and what it does",
-		Long: `check reads a configuration and prints every mistake in it as FILE:LINE: message, and exits with 2 if there is one. A
-configuration without mistakes is summed up. Warnings name what works but breaks a standard or rarely is meant; notices name
-defaults that are not built yet.
+		Long: `check reads a configuration and prints every mistake in it as FILE:LINE: message, and exits with
+2 if there is one. A configuration without mistakes is summed up. Warnings name what works but
+breaks a standard or rarely is meant; notices name defaults that are not built yet.
 
 Nothing is opened: whether a device exists and may be used is seen by run.`,
 		Example: `  natrouter check /etc/natrouter.toml

@@ -41,12 +41,13 @@ func newFlowListCommand(client func() (*control.Client, error)) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List connections",
-		Long: `list shows the connections that match all of the flags; without flags it shows all. Addresses and ports are those of the
-original direction, as its first packet had them. TRANSLATED says what the router made of them: src is the source that the other side
-sees, dst the destination that the packet really went to.
+		Long: `list shows the connections that match all of the flags; without flags it shows all. Addresses
+and ports are those of the original direction, as its first packet had them. TRANSLATED says
+what the router made of them: src is the source that the other side sees, dst the destination
+that the packet really went to.
 
-The formats are a table, one JSON array, JSON a line (jsonl), and the text of conntrack-tools (conntrack). It exits with 4 when
-nothing matches.`,
+The formats are a table, one JSON array, JSON a line (jsonl), and the text of conntrack-tools
+(conntrack). It exits with 4 when nothing matches.`,
 		Example: `  natrouter flow list
   natrouter flow list --protocol tcp --state ESTABLISHED --limit 20
   natrouter flow list --source 10.77.1.2 --port 443 -o jsonl

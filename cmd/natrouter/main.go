@@ -82,11 +82,11 @@ func newRootCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "natrouter",
 		Short: "A NAT router that runs as an ordinary process",
-		Long: `natrouter takes packets from TUN devices, tracks and translates their connections, and sends them on.
-It needs no kernel module, and no root where the devices were made for its user.
+		Long: `natrouter takes packets from TUN devices, tracks and translates their connections, and sends
+them on. It needs no kernel module, and no root where the devices were made for its user.
 
-The commands exit with 0 on success, 1 on a failure, 2 on wrong usage or configuration, 3 when no router answers on
-the control socket, and 4 when nothing matches.`,
+The commands exit with 0 on success, 1 on a failure, 2 on wrong usage or configuration, 3 when
+no router answers on the control socket, and 4 when nothing matches.`,
 		Example: `  natrouter demo                               # see it work
   natrouter check /etc/natrouter.toml          # is the configuration right, and what will it do?
   natrouter run --config /etc/natrouter.toml   # route

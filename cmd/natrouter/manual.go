@@ -14,8 +14,8 @@ func newManCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "man DIR",
 		Short: "Write the manual pages",
-		Long: `man writes a manual page for each command into DIR, which it makes if it is not there. The date of the pages is
-SOURCE_DATE_EPOCH where that is set, so that a build can be repeated.`,
+		Long: `man writes a manual page for each command into DIR, which it makes if it is not there. The date
+of the pages is SOURCE_DATE_EPOCH where that is set, so that a build can be repeated.`,
 		Example: `  natrouter man /usr/local/share/man/man1
   natrouter man ./man && man ./man/natrouter.1`,
 		Args: oneArg("directory"),

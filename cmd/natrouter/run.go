@@ -28,11 +28,12 @@ func newRunCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "run --config FILE",
 		Short: "Route, in the foreground",
-		Long: `run opens the devices of the configuration, drops to its [process] user where it has one, and routes until SIGTERM or SIGINT.
+		Long: `run opens the devices of the configuration, drops to its [process] user where it has one, and
+routes until SIGTERM or SIGINT.
 
-It is ready when it logs "ready"; under systemd (Type=notify) it says so to the service manager, too. SIGTERM and SIGINT write
-what is queued and end it within 2 s with exit code 0; a second one ends it at once, with 1. SIGHUP will reload the configuration, which is
-not supported yet.`,
+It is ready when it logs "ready"; under systemd (Type=notify) it says so to the service manager,
+too. SIGTERM and SIGINT write what is queued and end it within 2 s with exit code 0; a second
+one ends it at once, with 1. SIGHUP will reload the configuration, which is not supported yet.`,
 		Example: `  natrouter run --config /etc/natrouter.toml
   natrouter check /etc/natrouter.toml && natrouter run --config /etc/natrouter.toml`,
 		Args: noArgs,

@@ -15,10 +15,12 @@ func newStatusCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Show the running router in numbers",
-		Long: `status asks the running router how it is: uptime, interfaces and their counters, connections and mappings, and how many packets
-it dropped for which reason. In and out are the router's view: what went in came from the device.
+		Long: `status asks the running router how it is: uptime, interfaces and their counters, connections and
+mappings, and how many packets it dropped for which reason. In and out are the router's view:
+what went in came from the device.
 
-The table shows the reasons that have happened, with --all every one; JSON always holds every one.`,
+The table shows the reasons that have happened, with --all every one; JSON always holds every
+one.`,
 		Example: `  natrouter status
   natrouter status --all --socket /run/natrouter/control.sock
   natrouter status -o json | jq .drops`,

@@ -20,7 +20,7 @@ import (
 type File struct {
 	Name          string // as given to Load or Parse
 	Config        router.Config
-	Control       string // [control] socket, an absolute path; "": see ControlSocket
+	Control       string // [control] socket, an absolute path; "": the default of the place where the program runs
 	MetricsListen string // [metrics] listen, "address:port"; "": none
 	Log           LogConfig
 	Process       ProcessConfig
@@ -73,19 +73,4 @@ func Parse(name string, data []byte) (*File, error) {
 	}
 	b.file.Warnings = b.warnings
 	return b.file, nil
-}
-
-// ControlSocket returns the path of the control socket: the configured one, else the default of the place where the
-// program runs, else "", which is none. getenv is os.Getenv.
-func ControlSocket(configured string, getenv func(string) string) string {
-	if configured != "" {
-		return configured
-	}
-	if dir := getenv("RUNTIME_DIRECTORY"); dir != "" {
-		return dir + "/control.sock"
-	}
-	if dir := getenv("XDG_RUNTIME_DIR"); dir != "" {
-		return dir + "/natrouter.sock"
-	}
-	return ""
 }

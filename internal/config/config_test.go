@@ -234,20 +234,6 @@ func TestLoadErrors(t *testing.T) {
 	}
 }
 
-func TestControlSocket(t *testing.T) {
-	for _, tt := range []struct{ configured, runtime, xdg, want string }{
-		{"/c.sock", "/run/n", "/run/user/1", "/c.sock"},
-		{"", "/run/n", "/run/user/1", "/run/n/control.sock"},
-		{"", "", "/run/user/1", "/run/user/1/natrouter.sock"},
-		{"", "", "", ""},
-	} {
-		env := map[string]string{"RUNTIME_DIRECTORY": tt.runtime, "XDG_RUNTIME_DIR": tt.xdg}
-		if got := ControlSocket(tt.configured, func(k string) string { return env[k] }); got != tt.want {
-			t.Errorf("%+v: got %q", tt, got)
-		}
-	}
-}
-
 func TestInterfaceKeys(t *testing.T) {
 	f, err := Parse("f", []byte(`
 interface = [

@@ -192,5 +192,5 @@ func describe(v any) string {
 	case map[string]any:
 		return "a table"
 	}
-	return fmt.Sprintf("the date %v", v)
+	return "a date" // or a time
 }

@@ -60,7 +60,7 @@ func (p *problems) warnf(line int, format string, args ...any) {
 	p.warnings = append(p.warnings, Warning{File: p.file, Line: line, Message: oneLine(fmt.Sprintf(format, args...))})
 }
 
-// sorted puts errors and warnings in the order of the file; those of one line stay as they were found.
+// sort puts errors and warnings in the order of the file; those of one line stay as they were found.
 func (p *problems) sort() {
 	slices.SortStableFunc(p.errors, func(a, b Error) int { return a.Line - b.Line })
 	slices.SortStableFunc(p.warnings, func(a, b Warning) int { return a.Line - b.Line })

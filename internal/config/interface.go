@@ -126,12 +126,12 @@ func (b *builder) checkDevice(t *table, d router.DeviceConfig) {
 	if taken != "" && d.Driver == "water" {
 		b.errorf(t.line("driver"), `driver = "water" can't take an open descriptor: write "auto", or remove %s`, taken)
 	}
-	if d.FD >= 0 && d.Queues > 1 {
-		b.errorf(t.line("queues"), "queues = %d needs as many descriptors, and fd is one: write queues = 1", d.Queues)
+	if taken != "" && d.Queues > 1 {
+		b.errorf(t.line("queues"), "queues = %d needs as many descriptors, and %s is one: write queues = 1", d.Queues, taken)
 	}
 	for i, p := range d.HostRoute {
 		ok := slices.ContainsFunc(d.HostAddress, func(a netip.Prefix) bool { return a.Addr().Is4() == p.Addr().Is4() })
-		if len(d.HostAddress) > 0 && !ok {
+		if !ok && !t.broken["host_address"] {
 			b.errorf(t.item("host_route", i), "host_route %s has no host_address of its family to send from: add one", p)
 		}
 	}

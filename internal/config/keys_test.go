@@ -25,7 +25,7 @@ var changes = map[string]string{
 	"interface.fd_name":             "name = \"x\"\nfd_name = \"y\"",
 	"interface.netns":               "name = \"x\"\nnetns = \"y\"",
 	"interface.host_address":        "name = \"x\"\nhost_address = \"10.1.0.2/24\"",
-	"interface.host_route":          "name = \"x\"\nhost_route = \"10.2.0.0/16\"",
+	"interface.host_route":          "name = \"x\"\nhost_address = \"10.1.0.2/24\"\nhost_route = \"10.2.0.0/16\"",
 	"interface.gso":                 "name = \"x\"\ngso = false",
 	"interface.checksum":            "name = \"x\"\nchecksum = false",
 	"interface.coalesce":            "name = \"x\"\ncoalesce = false",
