@@ -32,7 +32,7 @@ type writer struct {
 func newInterface(index int, cfg *Interface, device tun.Device) *netInterface {
 	nif := &netInterface{
 		name: cfg.Name, index: uint16(index), side: cfg.Side, mtu: cfg.MTU,
-		driver: cfg.Device.Driver, addresses: cfg.Address, device: device,
+		driver: device.Driver(), addresses: cfg.Address, device: device,
 	}
 	for _, q := range device.Queues() {
 		nif.queues = append(nif.queues, &writer{queue: q})

@@ -52,21 +52,17 @@ func masquerade() nat.Rule {
 
 // testConfig is the usual set-up: a LAN, a WAN, masquerade between them.
 func testConfig() Config {
-	return Config{
-		Interfaces: []Interface{
-			{Name: "lan0", Side: Inside, MTU: 1500, Address: prefixes("10.77.0.1/24", "fd77::1/64")},
-			{Name: "wan0", Side: Outside, MTU: 1500, Address: prefixes("203.0.113.1/24", "2001:db8:113::1/64")},
-		},
-		Routes: []Route{
-			{To: netip.MustParsePrefix("0.0.0.0/0"), Interface: "wan0"},
-			{To: netip.MustParsePrefix("::/0"), Interface: "wan0"},
-		},
-		NAT:       []nat.Rule{masquerade()},
-		Defaults:  nat.Defaults{Hairpin: true, PortParity: true},
-		Conntrack: conntrack.DefaultConfig(),
-		Filter:    Filter{Forward: FilterAccept, ReversePath: true},
-		ErrorRate: DefaultErrorRate,
+	cfg := DefaultConfig()
+	cfg.Interfaces = []Interface{
+		{Name: "lan0", Side: Inside, MTU: 1500, Address: prefixes("10.77.0.1/24", "fd77::1/64")},
+		{Name: "wan0", Side: Outside, MTU: 1500, Address: prefixes("203.0.113.1/24", "2001:db8:113::1/64")},
 	}
+	cfg.Routes = []Route{
+		{To: netip.MustParsePrefix("0.0.0.0/0"), Interface: "wan0"},
+		{To: netip.MustParsePrefix("::/0"), Interface: "wan0"},
+	}
+	cfg.NAT = []nat.Rule{masquerade()}
+	return cfg
 }
 
 // network is a router with its devices in memory and a clock that is turned by hand. Nothing runs in it on its own.
@@ -76,6 +72,7 @@ type network struct {
 	clock *faketime.ManualClock
 	ends  map[string]tun.Device // the far ends
 	near  map[string]tun.Device
+	read  []tun.Frame
 }
 
 // sentinel marks the end of what a device has to give.
@@ -84,6 +81,10 @@ var sentinel = testpkt.UDP{Src: port(addr("192.0.2.1"), 1), Dst: port(addr("192.
 func newNetwork(t testing.TB, cfg Config, change ...func(*tun.PairConfig)) *network {
 	t.Helper()
 	n := &network{t: t, clock: faketime.NewManualClock(), ends: map[string]tun.Device{}, near: map[string]tun.Device{}}
+	n.read = make([]tun.Frame, 4)
+	for i := range n.read {
+		n.read[i] = tun.Frame{Buf: make([]byte, bufferSize), Off: headroom}
+	}
 	for _, c := range cfg.Interfaces {
 		pair := tun.PairConfig{MTU: c.MTU, Depth: 4096}
 		for _, f := range change {
@@ -126,7 +127,7 @@ func (n *network) send(from string, packets ...[]byte) map[string][]tun.Frame {
 }
 
 func frame(b []byte, m packet.Meta) tun.Frame {
-	f := tun.Frame{Buf: make([]byte, bufferSize), Off: headroom, Len: len(b), Meta: m}
+	f := tun.Frame{Buf: make([]byte, max(headroom+len(b), 2048)), Off: headroom, Len: len(b), Meta: m}
 	copy(f.Buf[headroom:], b)
 	return f
 }
@@ -147,20 +148,17 @@ func (n *network) collect() map[string][]tun.Frame {
 			n.t.Fatal(err)
 		}
 		for more := true; more; {
-			frames := make([]tun.Frame, 8)
-			for i := range frames {
-				frames[i] = tun.Frame{Buf: make([]byte, bufferSize), Off: headroom}
-			}
-			got, err := n.ends[name].Queues()[0].Read(frames)
+			got, err := n.ends[name].Queues()[0].Read(n.read)
 			if err != nil {
 				n.t.Fatal(err)
 			}
-			for i := range frames[:got] {
-				if bytes.Equal(frames[i].Bytes(), sentinel) {
+			for i := range n.read[:got] {
+				if bytes.Equal(n.read[i].Bytes(), sentinel) {
 					more = false
 					continue
 				}
-				out[name] = append(out[name], frames[i])
+				b := bytes.Clone(n.read[i].Bytes())
+				out[name] = append(out[name], tun.Frame{Buf: b, Len: len(b), Meta: n.read[i].Meta})
 			}
 		}
 	}
@@ -182,6 +180,21 @@ func (n *network) one(out map[string][]tun.Frame, name string) []byte {
 		n.t.Fatalf("packet from %s: %v", name, err)
 	}
 	return b
+}
+
+// waitOne is send for a packet that one of netstack's goroutines answers: it waits for the answer, out of the
+// interface that the packet came in by.
+func (n *network) waitOne(side string, b []byte) []byte {
+	n.t.Helper()
+	n.lane(side).handle([]tun.Frame{frame(b, packet.Meta{})})
+	frames := []tun.Frame{{Buf: make([]byte, bufferSize), Off: headroom}}
+	if _, err := n.ends[side].Queues()[0].Read(frames); err != nil {
+		n.t.Fatal(err)
+	}
+	if err := testpkt.Verify(frames[0].Bytes()); err != nil {
+		n.t.Fatal(err)
+	}
+	return frames[0].Bytes()
 }
 
 // dropped expects that nothing came out and that the packet was counted once, under a reason.

@@ -12,6 +12,7 @@ const (
 	DriverAuto    = "auto"    // offload on Linux, else water; "" is the same
 	DriverOffload = "offload" // Linux
 	DriverWater   = "water"
+	DriverMemory  = "memory" // of the ends of a pair; not to be configured
 )
 
 // Config says which TUN to open and how. Start from [DefaultConfig]: the zero FD is standard input.

@@ -35,6 +35,7 @@ type Queue interface {
 // Device is a TUN: IP packets without link header.
 type Device interface {
 	Name() string
+	Driver() string // offload, water or memory
 	Queues() []Queue
 	Caps() Caps // GSO types and checksums that the other side accepts
 	MTU() int   // bytes of IP packet, without link header

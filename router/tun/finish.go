@@ -62,7 +62,8 @@ func roomy(f *Frame) bool { return f.Off >= Headroom && len(f.Buf)-f.Off >= MaxP
 type finisher struct {
 	out     func(b []byte) error // sends one whole packet
 	emit    func(seg []byte) bool
-	scratch []byte
+	scratch []byte         // of segment
+	headers packet.Headers // of segment; a local one would be an allocation a call
 	err     error
 }
 
@@ -94,16 +95,17 @@ func (s *finisher) send(f *Frame) error {
 }
 
 func (s *finisher) segment(f *Frame) error {
-	b := f.Bytes()
-	h, reason := packet.Parse(b)
-	if reason != packet.NotDropped || int(h.Len) != len(b) || h.L4 != f.Meta.CsumStart || !kindFits(&h, f.Meta.GSO) {
+	b, h := f.Bytes(), &s.headers
+	var reason packet.DropReason
+	*h, reason = packet.Parse(b)
+	if reason != packet.NotDropped || int(h.Len) != len(b) || h.L4 != f.Meta.CsumStart || !kindFits(h, f.Meta.GSO) {
 		return ErrFrame
 	}
 	if s.scratch == nil {
 		s.scratch = make([]byte, MaxPacket)
 	}
 	s.err = nil
-	packet.Segment(b, &h, &f.Meta, s.scratch, s.emit)
+	packet.Segment(b, h, &f.Meta, s.scratch, s.emit)
 	return s.err
 }
 

@@ -65,7 +65,7 @@ func onThread(there *os.File, do func() error) (err error, restored bool) {
 
 // linkKind is what is known about an interface of the present namespace.
 type linkKind struct {
-	exists, tun, multiQueue, persistent bool
+	exists, tun, multiQueue, persistent, packetInfo bool
 }
 
 // lookUp asks about the interface of that name. What can't be asked counts as not there.
@@ -80,6 +80,7 @@ func lookUp(name string) linkKind {
 		tun:        ok && t.Mode == netlink.TUNTAP_MODE_TUN,
 		multiQueue: ok && t.Flags&netlink.TUNTAP_MULTI_QUEUE != 0,
 		persistent: ok && !t.NonPersist,
+		packetInfo: ok && t.Flags&netlink.TUNTAP_NO_PI == 0,
 	}
 }
 

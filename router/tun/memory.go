@@ -59,6 +59,7 @@ type memoryEnd struct {
 }
 
 func (e *memoryEnd) Name() string    { return e.name }
+func (e *memoryEnd) Driver() string  { return DriverMemory }
 func (e *memoryEnd) Queues() []Queue { return e.queues }
 func (e *memoryEnd) Caps() Caps      { return e.caps }
 func (e *memoryEnd) MTU() int        { return e.mtu }

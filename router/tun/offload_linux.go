@@ -27,6 +27,7 @@ type fdDevice struct {
 func (d *fdDevice) Name() string    { return d.name }
 func (d *fdDevice) Queues() []Queue { return d.queues }
 func (d *fdDevice) Caps() Caps      { return d.caps }
+func (d *fdDevice) Driver() string  { return DriverOffload }
 func (d *fdDevice) MTU() int        { return d.mtu }
 
 // Close ends the calls under way with os.ErrClosed, and may be called again. An interface that is not persistent
@@ -77,7 +78,7 @@ func adoptFD(fd int, cfg *Config) (Device, error) {
 	switch {
 	case flags&unix.IFF_TUN == 0:
 		err = errors.New("the descriptor is a TAP: hand in a TUN")
-	case flags&unix.IFF_NO_PI == 0:
+	case lookUp(ifr.Name()).packetInfo: // TUNGETIFF says IFF_NO_PI also where it was not given
 		err = errors.New("the descriptor has packet information headers: open it with IFF_NO_PI")
 	case cfg.Name != "" && cfg.Name != ifr.Name():
 		err = fmt.Errorf("the descriptor is that of interface %s: correct the name or the descriptor", ifr.Name())

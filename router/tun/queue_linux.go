@@ -65,8 +65,10 @@ func (q *fdQueue) Read(frames []Frame) (int, error) {
 		return r.n, nil
 	case r.err != nil:
 		return 0, q.errs.wrap(r.err)
+	case err != nil: // the poller saw an error, which a TUN has only when its interface is gone
+		return 0, q.errs.wrap(ErrGone)
 	}
-	return 0, err
+	return 0, nil
 }
 
 // readReady reads until the descriptor is empty or the frames are full; false: wait for the first packet.

@@ -24,6 +24,7 @@ type waterDevice struct {
 func (d *waterDevice) Name() string    { return d.name }
 func (d *waterDevice) Queues() []Queue { return d.queues }
 func (d *waterDevice) Caps() Caps      { return Caps{} }
+func (d *waterDevice) Driver() string  { return DriverWater }
 func (d *waterDevice) MTU() int        { return d.mtu }
 
 // Close ends the calls under way with os.ErrClosed, and may be called again.
