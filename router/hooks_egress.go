@@ -68,6 +68,9 @@ func (s *snatHook) Handle(p *Packet) packet.Verdict {
 	if reason := nat.RewriteSrc(p.Bytes, &p.H, &p.Meta, &p.Conn, p.out.primary(p.H.Family)); reason != packet.NotDropped {
 		return p.refuse(reason)
 	}
+	if p.Conn.ErrorL3 == 0 && nat.SharesSource(&p.Conn) {
+		s.nat.RewriteID(p.Bytes, &p.H, &p.Meta)
+	}
 	if p.out.side == Outside && !p.cached {
 		src, _ := addresses(p.Bytes, &p.H)
 		if from := addrOf(src); private(from) && !p.out.has(from) &&

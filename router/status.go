@@ -39,7 +39,7 @@ type InterfaceStatus struct {
 func (r *Router) Status() Status {
 	s := Status{
 		Uptime: r.clock.Now().Sub(r.started).Seconds(), Flows: r.table.Len(), FlowsMax: r.cfg.Conntrack.Max,
-		Mappings: r.nat.Stats().Mappings, Drops: make(map[string]uint64, packet.NumReasons),
+		Mappings: r.nat.Stats().Mappings, Notices: r.notices, Drops: make(map[string]uint64, packet.NumReasons),
 	}
 	for reason := packet.NotDropped + 1; reason < packet.NumReasons; reason++ {
 		s.Drops[reason.String()] = r.Drops(reason)
