@@ -129,10 +129,7 @@ type mtuHook struct{}
 func (*mtuHook) Name() string { return "mtu" }
 
 func (*mtuHook) Handle(p *Packet) packet.Verdict {
-	mtu, size := p.out.mtu, len(p.Bytes)
-	if p.Meta.GSO != packet.GSONone {
-		size = int(p.H.Payload) + int(p.Meta.SegSize)
-	}
+	mtu, size := p.out.mtu, p.largest()
 	switch {
 	case p.fragmentSize != 0 && size > int(p.fragmentSize):
 		// Reassembled: never larger than its fragments were (RFC 8200, section 5; RFC 1191 for DF on fragments).

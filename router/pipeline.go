@@ -44,6 +44,7 @@ func newPipeline(r *Router) *pipeline {
 		send     = &sendHook{}
 		sources  = &sourceHook{fib: r.fib, reversePath: r.cfg.Filter.ReversePath}
 		fragment = &defragHook{fragments: r.fragments}
+		fast     = &fastHook{table: r.table, nat: r.nat, enabled: r.cfg.FastPath && r.filter.onlyOnNew}
 	)
 	p := &pipeline{}
 	p.input = []stage{
@@ -53,6 +54,7 @@ func newPipeline(r *Router) *pipeline {
 	}
 	p.transit = []stage{
 		{parse, "all below read checked headers only"},
+		{fast, "established traffic needs nothing of what stands below; all else passes here untouched"},
 		{sources, "forged and martian sources cost nothing: no fragment memory, no state"},
 		{fragment, "a later fragment has no ports, so no tuple"},
 		{verify, "a wrong checksum must not move a connection's state"},

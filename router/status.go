@@ -17,6 +17,7 @@ type Status struct {
 	Flows      int               `json:"flows"`
 	FlowsMax   int               `json:"flows_max"`
 	Mappings   int               `json:"mappings"`
+	Fast       uint64            `json:"fast_path_packets"` // packets that took the fast path
 	Drops      map[string]uint64 `json:"drops"`             // by reason, every reason present, zero ones too
 	Notices    []string          `json:"notices,omitempty"` // defaults that are not built yet
 }
@@ -43,6 +44,9 @@ func (r *Router) Status() Status {
 	}
 	for reason := packet.NotDropped + 1; reason < packet.NumReasons; reason++ {
 		s.Drops[reason.String()] = r.Drops(reason)
+	}
+	for l := range r.lanes() {
+		s.Fast += l.fast.Load()
 	}
 	for i, nif := range r.interfaces {
 		n := InterfaceStatus{Name: nif.name, Side: nif.side.String(), Driver: nif.driver, MTU: nif.mtu, Addresses: []string{}}

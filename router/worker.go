@@ -47,6 +47,7 @@ type lane struct {
 	drops    [packet.NumReasons]atomic.Uint64
 	sent     []traffic // by interface
 	received traffic
+	fast     atomic.Uint64 // packets on the wire that took the fast path
 }
 
 // traffic counts packets on the wire: a super-segment is as many as it will be cut into.

@@ -1,12 +1,14 @@
 package conntrack
 
+import "math/bits"
+
 // Shape of the index: extendible hashing over segments of buckets. A full segment splits in two, so growing costs
 // a bounded piece of work at a time, never a rehash of the whole.
 const (
 	bucketSlots    = 8
 	segmentBuckets = 64
 	segmentSlots   = bucketSlots * segmentBuckets
-	maxDepth       = 40 // of the directory; beyond it the hash is at fault
+	spareDepth     = 8 // of the directory beyond what evenly filled segments need; more, and the hash is at fault
 )
 
 // A slot of the index holds tag<<25 | slot<<1 | direction; 0 is free, since slot 0 is no connection's.
@@ -86,7 +88,7 @@ func (ix *index) remove(h uint64, item uint32) {
 func (ix *index) split(h uint64, rehash func(item uint32) uint64) bool {
 	at := h >> (64 - ix.depth)
 	old, d := ix.directory[at], ix.depths[at]
-	if d >= maxDepth {
+	if int(d) >= bits.Len(uint(ix.items/segmentSlots))+spareDepth {
 		return false
 	}
 	if d == ix.depth {

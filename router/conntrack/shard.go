@@ -189,7 +189,7 @@ func (s *shard) end(at Time, slot uint32, e *entry, why uint8) {
 		s.removePairs(slot, e)
 	}
 	s.unpark(e)
-	s.leaveUnreplied(slot, e)
+	
 	if e.flags&flagCounted != 0 {
 		s.table.sources.drop(s.tuple(e, Original).Src)
 	}

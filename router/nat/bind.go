@@ -49,7 +49,7 @@ func (n *NAT) bindDestination(r *rule, f *flow, c *conntrack.Conn) packet.DropRe
 		setDestination(c, &to, n.newPort(r, f, reply.SrcID))
 	case Redirect:
 		iface := f.in
-		if f.owner >= 0 && r.in == f.owner { // a hairpin comes to where the rule stands
+		if f.hairpin && r.in == f.owner { // a hairpin comes to where the rule stands
 			iface = f.owner
 		}
 		to, ok := n.own.Load().primary(iface, f.family, &reply.Dst)
@@ -123,15 +123,12 @@ func portAt(ranges []conntrack.PortRange, i int) uint16 {
 
 // bindInbound gives a new connection from outside, or a hairpin, the destination of the mapping that has the
 // outside endpoint. Filtering is about the outside: inside hosts reach each other's mappings (RFC 4787, REQ-9).
-func (n *NAT) bindInbound(now conntrack.Time, f *flow, owner int, c *conntrack.Conn) bool {
+func (n *NAT) bindInbound(now conntrack.Time, f *flow, c *conntrack.Conn) bool {
 	orig := &c.Tuples[conntrack.Original]
 	port, remotePort := orig.DstID, orig.SrcID
-	hairpin := f.owner >= 0
 	if isICMP(orig.Proto) {
-		if port, remotePort = orig.SrcID, 0; !hairpin {
-			if _, own := n.own.Load().owner[orig.Dst]; own {
-				return false // the router answers ICMP echo on its own addresses
-			}
+		if port, remotePort = orig.SrcID, 0; f.own && !f.hairpin {
+			return false // the router answers ICMP echo on its own addresses
 		}
 	}
 	n.mu.Lock()
@@ -141,7 +138,7 @@ func (n *NAT) bindInbound(now conntrack.Time, f *flow, owner int, c *conntrack.C
 		if m.flags&flagExpectation != 0 {
 			return true
 		}
-		if hairpin {
+		if f.hairpin {
 			found = m.flags&flagHairpin != 0 && (m.flags&flagShared == 0 || n.others(m) == 1)
 		} else {
 			shared := m.flags&flagShared != 0 && n.others(m) > 1
@@ -152,7 +149,7 @@ func (n *NAT) bindInbound(now conntrack.Time, f *flow, owner int, c *conntrack.C
 			c.Mapping[1] = slot + 1
 			setDestination(c, &m.inside, m.insidePort)
 			c.Status |= conntrack.DstNAT
-			if !hairpin && !n.defaults.InboundRefresh {
+			if !f.hairpin && !n.defaults.InboundRefresh {
 				c.Status |= conntrack.NoInboundRefresh | conntrack.OutboundIsReply
 			}
 		}

@@ -13,5 +13,7 @@
 //
 // Limits: a UDP-Lite, DCCP or SCTP checksum in the quote of an ICMP error is updated only where it is a sum over a
 // pseudo-header (SCTP's CRC32c would need the whole packet). AH does not survive any translation. Remote ends of
-// a mapping with address-dependent filtering are kept as keyed 64-bit hashes.
+// a mapping with address-dependent filtering are kept as keyed 64-bit hashes. A paired host whose outside address has
+// no port left is refused while other addresses of its pool may have some (pooling = "arbitrary" lets it go on).
+// Where ports are overloaded, packets of remote ends without a connection belong to nobody.
 package nat

@@ -84,16 +84,6 @@ func (x *index) remove(hash, slot uint32) {
 // hashKey is the secret of the hashes, so that nobody outside can choose what collides.
 type hashKey [4]uint64
 
-func newHashKey(seed *[32]byte) (k hashKey) {
-	for i := range k {
-		k[i] = binary.LittleEndian.Uint64(seed[8*i:]) ^ hashConstants[i]
-	}
-	return k
-}
-
-// hashConstants keep a zero seed from making a zero key: the fractions of the square roots of 2, 3, 5 and 7.
-var hashConstants = hashKey{0x6a09e667f3bcc908, 0xbb67ae8584caa73b, 0x3c6ef372fe94f82b, 0xa54ff53a5f1d36f1}
-
 // mix multiplies to 128 bits and folds.
 func mix(a, b uint64) uint64 {
 	hi, lo := bits.Mul64(a, b)

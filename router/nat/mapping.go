@@ -57,8 +57,9 @@ type mappings struct {
 	sweepPos uint32
 }
 
-func newMappings(key hashKey, max int) mappings {
-	return mappings{key: key, inside: newIndex(max), outside: newIndex(max), remotes: newRemotes()}
+// newMappings returns a table for so many mappings and connections. More of them make it grow.
+func newMappings(key hashKey, mappingsMax, connsMax int) mappings {
+	return mappings{key: key, inside: newIndex(mappingsMax), outside: newIndex(mappingsMax), remotes: newRemotes(connsMax)}
 }
 
 func (t *mappings) at(slot uint32) *mapping { return &t.pages[slot>>slabBits][slot&(slabSize-1)] }

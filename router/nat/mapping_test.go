@@ -66,6 +66,19 @@ func TestPortRange(t *testing.T) {
 	wantEnds(t, w.pass(lan, udp("10.77.1.2:123", "198.51.100.1:53")), "203.0.113.1:123", "198.51.100.1:53")
 }
 
+// Both ends open at once: the peer's SYN meets the mapping that ours made (RFC 5382 REQ-2; RFC 9293, section 3.5).
+func TestSimultaneousOpen(t *testing.T) {
+	for _, filtering := range []Behaviour{EndpointIndependent, AddressDependent, AddressAndPortDependent} {
+		rule := masquerade
+		rule.Filtering = filtering
+		w := newWorld(t, rule)
+		wantEnds(t, w.pass(lan, syn("10.77.1.2:40000", "198.51.100.1:500")), "203.0.113.1:40000", "198.51.100.1:500")
+		wantEnds(t, w.pass(wan, syn("198.51.100.1:500", "203.0.113.1:40000")), "198.51.100.1:500", "10.77.1.2:40000")
+		answer := testpkt.TCP{Src: ap("10.77.1.2:40000"), Dst: ap("198.51.100.1:500"), Seq: 1000, Ack: 1001, Flags: packet.FlagSYN | packet.FlagACK}
+		wantEnds(t, w.pass(lan, answer.Bytes()), "203.0.113.1:40000", "198.51.100.1:500")
+	}
+}
+
 // Filtering, by rule, for new connections from outside (RFC 4787 REQ-8, RFC 5382 REQ-3).
 func TestFiltering(t *testing.T) {
 	const inside, known = "10.77.1.2:40000", "198.51.100.1:1000"

@@ -25,12 +25,13 @@ func (r *rule) to(family uint8) *addrList {
 
 // flow is what rules look at.
 type flow struct {
-	in, out  int // interfaces; -1: the router itself, or not known yet
+	in, out  int // interfaces; noInterface: the router itself, or not known yet
 	src, dst address
 	port     uint16 // destination port
 	proto    uint8
 	family   uint8
-	owner    int  // interface whose outside address dst is, where src is inside; -1: none
+	owner    int  // interface whose outside address dst is; noInterface: it is no outside address
+	hairpin  bool // an inside host sends to an outside address
 	own      bool // dst is the router's
 }
 
@@ -46,7 +47,7 @@ func (r *rule) entered(f *flow) bool {
 	if r.in < 0 || r.in == f.in {
 		return true
 	}
-	return r.hairpinned && f.owner >= 0 && r.in == f.owner
+	return r.hairpinned && f.hairpin && r.in == f.owner
 }
 
 // matchDestination returns the first rule of the DST position that applies.
@@ -102,10 +103,8 @@ func (n *NAT) destinationFlow(in int, t *conntrack.Tuple) flow {
 		in: in, out: noInterface, owner: noInterface, src: addressOf(&t.Src), dst: addressOf(&t.Dst), port: t.DstID, proto: t.Proto,
 		family: t.Family & familyMask,
 	}
-	_, f.own = n.own.Load().owner[t.Dst]
-	if owner, outside := n.outside(&t.Dst); outside && n.inside(in) {
-		f.owner = owner
-	}
+	f.owner, f.own = n.outside(&t.Dst)
+	f.hairpin = f.owner >= 0 && n.inside(in)
 	return f
 }
 

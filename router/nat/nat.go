@@ -42,7 +42,7 @@ type NAT struct {
 	idents     idents
 
 	mu        sync.Mutex
-	rand      rand.PCG            // guarded by mu
+	rand      *rand.ChaCha8       // guarded by mu; its numbers can't be guessed from those seen (RFC 6056)
 	pools     []pool              // guarded by mu but for their addresses
 	mappings  mappings            // guarded by mu
 	ports     map[portsKey]*ports // guarded by mu
@@ -67,15 +67,17 @@ func New(cfg Config, table *conntrack.Table) (*NAT, error) {
 	}
 	n := &NAT{
 		table: table, defaults: cfg.Defaults, max: cfg.Defaults.MaxMappings, interfaces: cfg.Interfaces,
-		key:       newHashKey(&cfg.Seed),
+		rand:      rand.NewChaCha8(cfg.Seed),
 		ports:     map[portsKey]*ports{},
 		paired:    map[hostKey]pairing{},
 		hosts:     map[[16]byte]uint32{},
 		perSource: map[portsKey]uint32{},
 		exhausted: map[[16]byte]uint64{},
 	}
-	n.rand.Seed(n.key[0], n.key[1])
-	n.mappings = newMappings(n.key, min(n.max, maxIndexed))
+	for i := range n.key {
+		n.key[i] = n.rand.Uint64()
+	}
+	n.mappings = newMappings(n.key, min(n.max, maxIndexed), min(max(n.max, cfg.Max), maxIndexed))
 	prefixes := make([][]netip.Prefix, len(cfg.Interfaces))
 	for i := range cfg.Interfaces {
 		prefixes[i] = cfg.Interfaces[i].Addresses
@@ -114,37 +116,38 @@ const defaultMax = 262144
 // random returns a number in [0, n). Its caller holds mu.
 func (n *NAT) random(limit int) int { return int(n.rand.Uint64() >> 11 % uint64(limit)) }
 
-// outside returns the interface that an outside address belongs to; ok is false for any other address.
-func (n *NAT) outside(a *[16]byte) (iface int, ok bool) {
+// outside returns the interface that an outside address belongs to, noInterface for any other address, and whether
+// the address is the router's.
+func (n *NAT) outside(a *[16]byte) (iface int, own bool) {
 	if i, own := n.own.Load().owner[*a]; own {
-		return i, n.interfaces[i].Outside
+		if !n.interfaces[i].Outside {
+			i = noInterface
+		}
+		return i, true
 	}
 	at := addressOf(a)
 	for i := range n.claimed {
 		if n.claimed[i].span.contains(at) {
-			return n.claimed[i].iface, true
+			return n.claimed[i].iface, false
 		}
 	}
-	return -1, false
+	return noInterface, false
 }
 
 // OutsideAddress reports whether addr is an outside one: of an outside interface, of a pool, or one that a dnat,
 // netmap or nptv6 rule answers for.
 func (n *NAT) OutsideAddress(addr netip.Addr) bool {
 	a := addr.As16()
-	_, ok := n.outside(&a)
-	return ok
+	iface, _ := n.outside(&a)
+	return iface >= 0
 }
 
 // Pool reports whether addr is an outside address that no interface has: it is never answered and never routed
 // back out.
 func (n *NAT) Pool(addr netip.Addr) bool {
 	a := addr.As16()
-	if _, own := n.own.Load().owner[a]; own {
-		return false
-	}
-	_, ok := n.outside(&a)
-	return ok
+	iface, own := n.outside(&a)
+	return iface >= 0 && !own
 }
 
 // taken reports whether a connection has the tuple.
@@ -167,11 +170,10 @@ func (n *NAT) Destination(now conntrack.Time, in int, c *conntrack.Conn) packet.
 	if r := n.matchDestination(&f); r != nil {
 		return n.bindDestination(r, &f, c)
 	}
-	owner, outside := n.outside(&orig.Dst)
-	if !outside {
+	if f.owner < 0 {
 		return packet.NotDropped
 	}
-	if mappable(orig) && n.bindInbound(now, &f, owner, c) {
+	if mappable(orig) && n.bindInbound(now, &f, c) {
 		return packet.NotDropped
 	}
 	return packet.NoMapping
@@ -197,8 +199,10 @@ func (n *NAT) Source(now conntrack.Time, in, out int, c *conntrack.Conn) packet.
 		}
 	}
 	if r == nil {
-		if _, ok := n.outside(&orig.Src); ok && in < 0 && mappable(orig) {
-			return n.bindTo(now, true, orig.Src, c)
+		if in < 0 && mappable(orig) {
+			if iface, _ := n.outside(&orig.Src); iface >= 0 {
+				return n.bindTo(now, true, orig.Src, c)
+			}
 		}
 		return n.nullBinding(c)
 	}
@@ -235,7 +239,7 @@ func (n *NAT) Confirmed(now conntrack.Time, c *conntrack.Conn) {
 		if m == nil {
 			continue
 		}
-		m.pending--
+		m.pending -= min(m.pending, 1)
 		m.conns++
 		if m.keepsRemotes() {
 			n.mappings.remotes.add(n.mappings.remoteHash(handle-1, remoteOf(side, &c.Tuples)))

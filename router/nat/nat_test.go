@@ -16,9 +16,15 @@ const (
 	dmz
 )
 
+// tester is a test, or a case of a property test.
+type tester interface {
+	Helper()
+	Fatalf(format string, args ...any)
+}
+
 // world is a pipeline of conntrack and NAT alone: packets in, packets out, clock turned by hand.
 type world struct {
-	t     testing.TB
+	t     tester
 	table *conntrack.Table
 	nat   *NAT
 	now   conntrack.Time

@@ -114,8 +114,8 @@ func TestNPTv6Untranslatable(t *testing.T) {
 	}
 	for a, want := range map[string]bool{"fe80::1": false, "ff02::1": false, "::1": false, "::": false, "2001:db8::1": true} {
 		for _, f := range []flow{
-			{in: lan, out: wan, src: fromNetip(addr(a)), dst: fromNetip(addr("2001:db8::2")), family: 6, owner: -1},
-			{in: lan, out: wan, src: fromNetip(addr("2001:db8::2")), dst: fromNetip(addr(a)), family: 6, owner: -1},
+			{in: lan, out: wan, src: fromNetip(addr(a)), dst: fromNetip(addr("2001:db8::2")), family: 6, owner: noInterface},
+			{in: lan, out: wan, src: fromNetip(addr("2001:db8::2")), dst: fromNetip(addr(a)), family: 6, owner: noInterface},
 		} {
 			if got := n.matchSource(&f) != nil; got != want {
 				t.Errorf("%s: translated %v", a, got)

@@ -15,6 +15,7 @@ type portPage [16]uint64
 // empty. It is guarded by NAT.mu.
 type ports struct {
 	pages      [64]*portPage
+	full       [2][16]uint64 // by parity: a bit for each 64 ports none of which is free
 	used       int
 	static     int          // of used: reserved by rules, for ever
 	quarantine []quarantine // in order of their end
@@ -38,13 +39,22 @@ func (p *ports) take(port uint16) {
 		page = new(portPage)
 		p.pages[port>>10] = page
 	}
-	page[port>>6&15] |= 1 << (port & 63)
+	word := &page[port>>6&15]
+	*word |= 1 << (port & 63)
+	mask, parity := even, 0
+	if port&1 != 0 {
+		mask, parity = odd, 1
+	}
+	if *word&mask == mask {
+		p.full[parity][port>>12] |= 1 << (port >> 6 & 63)
+	}
 	p.used++
 }
 
 // free gives a taken port back.
 func (p *ports) free(port uint16) {
 	p.pages[port>>10][port>>6&15] &^= 1 << (port & 63)
+	p.full[port&1][port>>12] &^= 1 << (port >> 6 & 63)
 	p.used--
 }
 
@@ -86,7 +96,8 @@ func (p *ports) find(r conntrack.PortRange, start uint16, parity uint64) (uint16
 
 // scan returns the first free port of a parity in [first, last].
 func (p *ports) scan(first, last uint16, parity uint64) (uint16, bool) {
-	for word := int(first >> 6); word <= int(last>>6); word++ {
+	end := int(last >> 6)
+	for word := p.notFull(int(first>>6), parity); word <= end; word = p.notFull(word+1, parity) {
 		var taken uint64
 		if page := p.pages[word>>4]; page != nil {
 			taken = page[word&15]
@@ -95,7 +106,7 @@ func (p *ports) scan(first, last uint16, parity uint64) (uint16, bool) {
 		if word == int(first>>6) {
 			free &= ^uint64(0) << (first & 63)
 		}
-		if word == int(last>>6) {
+		if word == end {
 			free &= ^uint64(0) >> (63 - last&63)
 		}
 		if free != 0 {
@@ -103,6 +114,29 @@ func (p *ports) scan(first, last uint16, parity uint64) (uint16, bool) {
 		}
 	}
 	return 0, false
+}
+
+// portWords is how many words of 64 ports there are.
+const portWords = 1024
+
+// notFull returns the first word from word on that has a free port of a parity, portWords if there is none.
+func (p *ports) notFull(word int, parity uint64) int {
+	for word < portWords {
+		var free uint64
+		switch i := word >> 6; parity {
+		case even:
+			free = ^p.full[0][i]
+		case odd:
+			free = ^p.full[1][i]
+		default:
+			free = ^(p.full[0][i] & p.full[1][i])
+		}
+		if free &= ^uint64(0) << (word & 63); free != 0 {
+			return word&^63 + bits.TrailingZeros64(free)
+		}
+		word = word&^63 + 64
+	}
+	return portWords
 }
 
 // Classes of source ports: a translation stays in the class of the port it replaces (RFC 4787, REQ-3a, with the

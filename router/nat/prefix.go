@@ -105,7 +105,7 @@ func (r *rule) mapsInward(f *flow) bool {
 	if !f.src.translatable() || !f.dst.translatable() {
 		return false
 	}
-	if r.out >= 0 && f.in != r.out && (!r.hairpinned || f.owner < 0) {
+	if r.out >= 0 && f.in != r.out && (!r.hairpinned || !f.hairpin) {
 		return false
 	}
 	for i := range r.prefixes {

@@ -9,7 +9,15 @@ type remotes struct {
 	used   int
 }
 
-func newRemotes() remotes { return remotes{hashes: make([]uint64, 64), counts: make([]uint32, 64)} }
+// newRemotes returns a table that holds n entries before it grows, which stops all packets for a while; parts that
+// were never used take no memory.
+func newRemotes(n int) remotes {
+	size := 64
+	for size*3/4 < n {
+		size *= 2
+	}
+	return remotes{hashes: make([]uint64, size), counts: make([]uint32, size)}
+}
 
 // find returns where hash is, or where it would be put.
 func (r *remotes) find(hash uint64) int {

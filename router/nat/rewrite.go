@@ -27,7 +27,6 @@ type Rewrite struct {
 	srcID, dstID uint16
 	what         edits
 	proto        uint8
-	sumAt        uint8        // offset of the checksum from the transport header, 0: none
 	ip           packet.Delta // of the IPv4 header: addresses
 	pseudo       packet.Delta // of a partial checksum: addresses, where the protocol has a pseudo-header
 	full         packet.Delta // of a complete checksum: addresses and IDs
@@ -78,80 +77,109 @@ func positions(s conntrack.Status, dir conntrack.Direction) uint8 {
 	return at
 }
 
-// plan fills r for packets of direction dir at the positions. They arrive as the tuple of dir and leave as the
-// inverse of the other one.
+// plan fills the zero r for packets of direction dir at the positions. They arrive as the tuple of dir and leave as
+// the inverse of the other one.
 func (r *Rewrite) plan(c *conntrack.Conn, dir conntrack.Direction, at uint8) {
 	from, other := &c.Tuples[dir], &c.Tuples[1-dir]
 	r.proto = from.Proto
-	pseudo := true
-	r.sumAt, pseudo = checksumOffset(from.Proto)
+	var addrs uint64 // sums, not folded
 	v4 := from.Family&familyMask == 4
 	if at&atSrc != 0 && from.Src != other.Dst {
 		r.src, r.what = other.Dst, r.what|editSrc
-		r.ip = r.ip.Add(changeAddr(&from.Src, &other.Dst, v4))
+		addrs += changeAddr(&from.Src, &other.Dst, v4)
 	}
 	if at&atDst != 0 && from.Dst != other.Src {
 		r.dst, r.what = other.Src, r.what|editDst
-		r.ip = r.ip.Add(changeAddr(&from.Dst, &other.Src, v4))
+		addrs += changeAddr(&from.Dst, &other.Src, v4)
 	}
-	if pseudo {
-		r.pseudo = r.ip
+	r.ip = fold(addrs)
+	l4 := &layouts[from.Proto]
+	if !l4.pseudo {
+		addrs = 0
 	}
-	r.full = r.pseudo
-	r.planIDs(from, other, at, positions(c.Status, dir))
+	r.pseudo = fold(addrs)
+	r.full = fold(addrs + r.planIDs(l4.ids, from, other, at))
 }
 
-// planIDs adds ports, identifier or call ID. all are the positions at which this direction is rewritten: the one
-// identifier of an ICMP query is written at the first of them.
-func (r *Rewrite) planIDs(from, other *conntrack.Tuple, at, all uint8) {
-	switch from.Proto {
-	case packet.ProtoTCP, packet.ProtoUDP, packet.ProtoUDPLite, packet.ProtoSCTP, packet.ProtoDCCP:
+// planIDs adds ports, identifier or call ID and returns the sum of the ports' changes.
+func (r *Rewrite) planIDs(kind idKind, from, other *conntrack.Tuple, at uint8) (sum uint64) {
+	switch kind {
+	case idPorts:
 		if at&atSrc != 0 && from.SrcID != other.DstID {
 			r.srcID, r.what = other.DstID, r.what|editSrcID
-			r.full = r.full.Add(packet.Change16(from.SrcID, other.DstID))
+			sum += uint64(^from.SrcID) + uint64(other.DstID)
 		}
 		if at&atDst != 0 && from.DstID != other.SrcID {
 			r.dstID, r.what = other.SrcID, r.what|editDstID
-			r.full = r.full.Add(packet.Change16(from.DstID, other.SrcID))
+			sum += uint64(^from.DstID) + uint64(other.SrcID)
 		}
-	case packet.ProtoICMP, packet.ProtoICMPv6: // both directions carry the same identifier
-		if at&(all&-all) != 0 && from.SrcID != other.SrcID {
+	case idQuery: // one identifier, of both directions: each position may find it written by the other
+		if at != 0 && from.SrcID != other.SrcID {
 			r.srcID, r.what = other.SrcID, r.what|editEchoID
-			r.full = r.full.Add(packet.Change16(from.SrcID, other.SrcID))
 		}
-	case packet.ProtoGRE: // the packet names only its receiver's call ID (RFC 2637, section 4.1)
+	case idCall: // the packet names only its receiver's call ID (RFC 2637, section 4.1)
 		if enhancedGRE(from) && at&atDst != 0 && from.DstID != other.SrcID {
 			r.dstID, r.what = other.SrcID, r.what|editCallID
 		}
 	}
+	return sum
 }
+
+// idKind says which IDs of a tuple a transport header carries.
+type idKind uint8
+
+const (
+	idNone  idKind = iota
+	idPorts        // source at 0, destination at 2
+	idQuery        // identifier at 4
+	idCall         // receiver's call ID at 6, in enhanced GRE only
+)
+
+// layout is what a rewrite needs to know of a transport header.
+type layout struct {
+	ids    idKind
+	need   uint8 // bytes that are touched
+	sumAt  uint8 // offset of a ones'-complement checksum; 0: none
+	pseudo bool  // it covers a pseudo-header
+}
+
+// layouts by protocol (spec nat.md, section 4). Of those that are not here only addresses are rewritten.
+var layouts = [256]layout{
+	packet.ProtoTCP:     {idPorts, packet.TCPSize, 16, true},  // RFC 9293, section 3.1
+	packet.ProtoUDP:     {idPorts, packet.UDPSize, 6, true},   // RFC 768
+	packet.ProtoUDPLite: {idPorts, packet.UDPSize, 6, true},   // RFC 3828, section 3.1
+	packet.ProtoDCCP:    {idPorts, packet.DCCPSize, 6, true},  // RFC 4340, section 5.1
+	packet.ProtoSCTP:    {idPorts, packet.SCTPSize, 0, false}, // RFC 9260, section 3.1: a CRC, see sctp.go
+	packet.ProtoICMP:    {idQuery, packet.ICMPSize, 2, false}, // RFC 792
+	packet.ProtoICMPv6:  {idQuery, packet.ICMPSize, 2, true},  // RFC 4443, section 2.3
+	packet.ProtoGRE:     {idCall, 0, 0, false},                // RFC 2637, section 4.1; plain GRE may have 4 bytes only
+}
+
+// enhancedGRESize is what an enhanced GRE header has up to its call ID's end.
+const enhancedGRESize = 8
 
 // checksumOffset returns where a protocol's ones'-complement checksum stands, 0 for one without, and whether it
 // covers a pseudo-header.
 func checksumOffset(proto uint8) (off uint8, pseudo bool) {
-	switch proto {
-	case packet.ProtoTCP:
-		return 16, true
-	case packet.ProtoUDP, packet.ProtoUDPLite, packet.ProtoDCCP:
-		return 6, true
-	case packet.ProtoICMP:
-		return 2, false
-	case packet.ProtoICMPv6:
-		return 2, true
-	}
-	return 0, false
+	return layouts[proto].sumAt, layouts[proto].pseudo
 }
 
-// changeAddr is [packet.Change] of two addresses as tuples hold them, without a loop.
-func changeAddr(from, to *[16]byte, v4 bool) packet.Delta {
+// changeAddr is [packet.Change] of two addresses as tuples hold them, not folded.
+func changeAddr(from, to *[16]byte, v4 bool) uint64 {
 	f, t := ^binary.BigEndian.Uint32(from[12:]), binary.BigEndian.Uint32(to[12:])
-	sum := uint64(f>>16) + uint64(f&0xffff) + uint64(t>>16) + uint64(t&0xffff)
+	sum := uint64(f) + uint64(t) // 32-bit words sum like 16-bit ones: 2^16 is 1 in ones' complement
 	if !v4 {
 		for i := 0; i < 12; i += 4 {
-			f, t = ^binary.BigEndian.Uint32(from[i:]), binary.BigEndian.Uint32(to[i:])
-			sum += uint64(f>>16) + uint64(f&0xffff) + uint64(t>>16) + uint64(t&0xffff)
+			sum += uint64(^binary.BigEndian.Uint32(from[i:])) + uint64(binary.BigEndian.Uint32(to[i:]))
 		}
 	}
+	return sum
+}
+
+// fold brings a sum to a delta.
+func fold(sum uint64) packet.Delta {
+	sum = sum>>32 + sum&0xffffffff
+	sum = sum>>16 + sum&0xffff
 	sum = sum>>16 + sum&0xffff
 	return packet.Delta(sum>>16 + sum&0xffff)
 }
@@ -191,8 +219,8 @@ func (r *Rewrite) Apply(b []byte, h *packet.Headers, m *packet.Meta) packet.Drop
 	if r.what == 0 {
 		return packet.NotDropped
 	}
-	if h.FragOff == 0 && (r.sumAt != 0 || r.what&editIDs != 0) {
-		if reason := r.applyTransport(b, h, m); reason != packet.NotDropped {
+	if l4 := &layouts[r.proto]; h.FragOff == 0 && (l4.sumAt != 0 || r.what&editIDs != 0) {
+		if reason := r.applyTransport(b, h, m, l4); reason != packet.NotDropped {
 			return reason
 		}
 	}
@@ -217,21 +245,52 @@ func (r *Rewrite) Apply(b []byte, h *packet.Headers, m *packet.Meta) packet.Drop
 
 // applyTransport writes the IDs and updates the checksum (RFC 1624). It reads no more than the header that
 // [packet.Parse] found whole.
-func (r *Rewrite) applyTransport(b []byte, h *packet.Headers, m *packet.Meta) packet.DropReason {
+func (r *Rewrite) applyTransport(b []byte, h *packet.Headers, m *packet.Meta, at *layout) packet.DropReason {
 	l4 := b[h.L4:h.Len]
-	if int(h.Payload-h.L4) < transportNeed(r.proto) {
+	if size := h.Payload - h.L4; size < uint16(at.need) || (r.what&editCallID != 0 && size < enhancedGRESize) {
 		return packet.Malformed
 	}
 	if r.proto == packet.ProtoSCTP {
 		r.applySCTP(l4, h, m)
 		return packet.NotDropped
 	}
+	if at.ids == idQuery {
+		r.applyQuery(l4, m)
+		return packet.NotDropped
+	}
 	r.putIDs(l4)
-	if r.sumAt != 0 {
-		sum := l4[r.sumAt : r.sumAt+2]
+	if at.sumAt != 0 {
+		sum := l4[at.sumAt : at.sumAt+2]
 		binary.BigEndian.PutUint16(sum, r.newSum(binary.BigEndian.Uint16(sum), m.Partial()))
 	}
 	return packet.NotDropped
+}
+
+// applyQuery is applyTransport for ICMP queries.
+func (r *Rewrite) applyQuery(l4 []byte, m *packet.Meta) {
+	full := r.full
+	if id := binary.BigEndian.Uint16(l4[4:]); r.what&editEchoID != 0 && id != r.srcID {
+		binary.BigEndian.PutUint16(l4[4:], r.srcID)
+		full = full.Add(packet.Change16(id, r.srcID))
+	}
+	sum := l4[2:4]
+	if m.Partial() {
+		binary.BigEndian.PutUint16(sum, r.pseudo.ApplyPartial(binary.BigEndian.Uint16(sum)))
+		return
+	}
+	binary.BigEndian.PutUint16(sum, full.Apply(binary.BigEndian.Uint16(sum)))
+	if r.proto == packet.ProtoICMP && allZero(l4) { // the one message whose sum of 0 is no ffff in disguise
+		sum[0], sum[1] = 0xff, 0xff
+	}
+}
+
+func allZero(b []byte) bool {
+	for _, v := range b {
+		if v != 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // newSum returns the checksum field after the rewrite.
@@ -259,21 +318,7 @@ func (r *Rewrite) putIDs(l4 []byte) {
 	if r.what&editDstID != 0 {
 		binary.BigEndian.PutUint16(l4[2:], r.dstID)
 	}
-	if r.what&editEchoID != 0 {
-		binary.BigEndian.PutUint16(l4[4:], r.srcID)
-	}
 	if r.what&editCallID != 0 {
 		binary.BigEndian.PutUint16(l4[6:], r.dstID)
 	}
-}
-
-// transportNeed returns how many bytes of transport header a rewrite touches.
-func transportNeed(proto uint8) int {
-	switch proto {
-	case packet.ProtoTCP:
-		return packet.TCPSize
-	case packet.ProtoSCTP, packet.ProtoDCCP:
-		return packet.SCTPSize
-	}
-	return 8 // UDP, UDP-Lite, ICMP, enhanced GRE
 }

@@ -51,6 +51,13 @@ func rewriteBoth(t testing.TB, b []byte, h *packet.Headers, m *packet.Meta, c *c
 	}
 }
 
+// TestVector1: RFC 1624, section 4: the sum is 0 and not ffff.
+func TestVector1(t *testing.T) {
+	if got := packet.Change16(0x5555, 0x3285).Apply(0xdd2f); got != 0 {
+		t.Errorf("checksum %04x, want 0000", got)
+	}
+}
+
 // TestVector2: spec nat.md, section 11.2. The IP checksum is that of the header by RFC 791; the 06d4 of the spec is
 // not the sum of the header that it gives.
 func TestVector2(t *testing.T) {
@@ -96,6 +103,20 @@ func TestVector4(t *testing.T) {
 	rewriteBoth(t, b, &h, &packet.Meta{}, &c)
 	if icmp := packet.ICMP(b[20:]); icmp.ID() != 0x4321 || icmp.Checksum() != 0xb4dd {
 		t.Errorf("id %04x, checksum %04x, want 4321, b4dd", icmp.ID(), icmp.Checksum())
+	}
+}
+
+// An echo answer of nothing but zeros is the one packet whose sum is 0, not ffff.
+func TestRewriteAllZero(t *testing.T) {
+	b := testpkt.Echo{Src: addr("10.77.1.2"), Dst: addr("198.51.100.7"), ID: 9}.Bytes()
+	h, c := bound(t, b, "203.0.113.1:0", "")
+	rewriteBoth(t, b, &h, &packet.Meta{}, &c)
+	c.Dir = conntrack.Reply
+	c.Tuples[0].SrcID, c.Tuples[1].SrcID = 0, 9
+	b = testpkt.Echo{Src: addr("198.51.100.7"), Dst: addr("203.0.113.1"), ID: 9, Reply: true}.Bytes()
+	rewriteBoth(t, b, &h, &packet.Meta{}, &c)
+	if err := testpkt.Verify(b); err != nil || packet.ICMP(b[20:]).ID() != 0 {
+		t.Errorf("% x: %v", b, err)
 	}
 }
 
@@ -311,7 +332,7 @@ func TestRewriteTruncated(t *testing.T) {
 		if name == "ESP" || name == "GRE" {
 			continue // addresses only
 		}
-		for n := int(h.L4); n < int(h.L4)+transportNeed(h.Proto); n++ {
+		for n := int(h.L4); n < int(h.L4)+int(layouts[h.Proto].need); n++ {
 			cut := h
 			cut.Len, cut.Payload = uint16(n), uint16(n)
 			if reason := r.Apply(bytes.Clone(b[:n]), &cut, &packet.Meta{}); reason != packet.Malformed {

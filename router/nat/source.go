@@ -13,8 +13,8 @@ func (n *NAT) hairpin(f *flow, c *conntrack.Conn) bool {
 		return false
 	}
 	orig := &c.Tuples[conntrack.Original]
-	owner, outside := n.outside(&orig.Dst)
-	if !outside {
+	owner, _ := n.outside(&orig.Dst)
+	if owner < 0 {
 		return false
 	}
 	if c.Mapping[1] == 0 { // a rule did it: not where that rule says otherwise
@@ -23,7 +23,7 @@ func (n *NAT) hairpin(f *flow, c *conntrack.Conn) bool {
 			return false
 		}
 	}
-	f.out, f.owner, f.dst, f.port = owner, owner, addressOf(&orig.Dst), orig.DstID
+	f.out, f.owner, f.hairpin, f.dst, f.port = owner, owner, true, addressOf(&orig.Dst), orig.DstID
 	return true
 }
 
@@ -144,7 +144,7 @@ func (n *NAT) bindMapping(now conntrack.Time, b *binding, c *conntrack.Conn) pac
 // sweepStep is how many slots a new mapping looks at for ended ones, sweepFull how many where there is no room.
 const (
 	sweepStep = 4
-	sweepFull = 4096
+	sweepFull = 256
 )
 
 // newMapping makes m at an outside endpoint of b. It fails, and removes nothing that is in use, where a limit is

@@ -103,22 +103,35 @@ func (n *NAT) Stats() Stats {
 	for a, count := range n.exhausted {
 		s.Refused = append(s.Refused, DestinationStats{netip.AddrFrom16(a).Unmap(), count})
 	}
-	holders := make(map[hostKey]int)
-	for slot := uint32(0); int(slot>>slabBits) < len(n.mappings.pages); slot++ {
-		if m := n.mappings.at(slot); m.proto != 0 && m.flags&flagExpectation == 0 {
-			s.Pools[m.pool].Mappings++
-			holders[hostKey{m.inside, m.pool}]++
-		}
-	}
 	n.mu.Unlock()
-	s.rank(holders)
+	s.rank(n.holders())
 	return s
+}
+
+// holders counts the mappings of each inside host in each pool. It locks one page of the slab after the other, so
+// that packets go on meanwhile.
+func (n *NAT) holders() map[hostKey]int {
+	holders := make(map[hostKey]int)
+	for page := 0; ; page++ {
+		n.mu.Lock()
+		if page >= len(n.mappings.pages) {
+			n.mu.Unlock()
+			return holders
+		}
+		for i := range n.mappings.pages[page] {
+			if m := &n.mappings.pages[page][i]; m.proto != 0 && m.flags&flagExpectation == 0 {
+				holders[hostKey{m.inside, m.pool}]++
+			}
+		}
+		n.mu.Unlock()
+	}
 }
 
 // rank fills in the largest holders and destinations.
 func (s *Stats) rank(holders map[hostKey]int) {
 	for k, count := range holders {
 		p := &s.Pools[k.pool]
+		p.Mappings += count
 		p.Holders = append(p.Holders, HolderStats{netip.AddrFrom16(k.host).Unmap(), count})
 	}
 	for i := range s.Pools {
