@@ -28,7 +28,6 @@ type Options struct {
 	Clock   tcpip.Clock           // nil: the real one
 	Seed    [32]byte              // of every random choice; zero: from the system
 	Log     *slog.Logger          // nil: slog.Default
-	Notices []string              // what Status is to tell of the configuration
 }
 
 // Router is the whole pipeline: its hooks, tables, workers and netstack. Its methods may be called at once.
@@ -52,12 +51,11 @@ type Router struct {
 	local      *localHost
 	generation uint32 // of routes and rules; connections keep routes of this one only
 	dropLog    dropLog
-	notices    []string
 }
 
 // New wires a router from its parts. Nothing runs before [Router.Run]. An error names the entry of cfg.
 func New(cfg Config, opt Options) (*Router, error) {
-	r := &Router{cfg: cfg, log: opt.Log, clock: opt.Clock, notices: opt.Notices, generation: 1}
+	r := &Router{cfg: cfg, log: opt.Log, clock: opt.Clock, generation: 1}
 	if r.log == nil {
 		r.log = slog.Default()
 	}

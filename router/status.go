@@ -19,7 +19,6 @@ type Status struct {
 	Mappings   int               `json:"mappings"`
 	Fast       uint64            `json:"fast_path_packets"` // packets that took the fast path
 	Drops      map[string]uint64 `json:"drops"`             // by reason, every reason present, zero ones too
-	Notices    []string          `json:"notices,omitempty"` // defaults that are not built yet
 }
 
 // InterfaceStatus is one interface in numbers. In and out are the router's view: in came from the device. A
@@ -40,7 +39,7 @@ type InterfaceStatus struct {
 func (r *Router) Status() Status {
 	s := Status{
 		Uptime: r.clock.Now().Sub(r.started).Seconds(), Flows: r.table.Len(), FlowsMax: r.cfg.Conntrack.Max,
-		Mappings: r.nat.Stats().Mappings, Notices: r.notices, Drops: make(map[string]uint64, packet.NumReasons),
+		Mappings: r.nat.Stats().Mappings, Drops: make(map[string]uint64, packet.NumReasons),
 	}
 	for reason := packet.NotDropped + 1; reason < packet.NumReasons; reason++ {
 		s.Drops[reason.String()] = r.Drops(reason)

@@ -21,7 +21,7 @@ func newCheckCommand() *cobra.Command {
 		Short: "Say whether a configuration is right, and what it does",
 		Long: `check reads a configuration and prints every mistake in it as FILE:LINE: message, and exits with
 2 if there is one. A configuration without mistakes is summed up. Warnings name what works but
-breaks a standard or rarely is meant; notices name defaults that are not built yet.
+breaks a standard or rarely is meant.
 
 Nothing is opened: whether a device exists and may be used is seen by run.`,
 		Example: `  natrouter check /etc/natrouter.toml
@@ -34,9 +34,6 @@ Nothing is opened: whether a device exists and may be used is seen by run.`,
 			}
 			for _, w := range file.Warnings {
 				fmt.Fprintln(cmd.ErrOrStderr(), w)
-			}
-			for _, n := range file.Notices {
-				fmt.Fprintf(cmd.ErrOrStderr(), "%s: notice: %s\n", args[0], n)
 			}
 			return printSummary(cmd.OutOrStdout(), args[0], file)
 		},

@@ -70,9 +70,6 @@ func (d *daemon) run(ctx context.Context, path string) error {
 	for _, w := range file.Warnings {
 		log.Warn(w.String())
 	}
-	for _, n := range file.Notices {
-		log.Info("notice: " + n)
-	}
 	user, err := lookupAccount(file.Process.User)
 	if err != nil {
 		return err
@@ -105,7 +102,7 @@ func (d *daemon) build(file *config.File, devices map[string]tun.Device, user *a
 		}
 		log.Info("privileges dropped", "user", user.name)
 	}
-	return router.New(file.Config, router.Options{Devices: devices, Log: log, Notices: file.Notices})
+	return router.New(file.Config, router.Options{Devices: devices, Log: log})
 }
 
 // loadConfig reads the configuration. Its mistakes are printed as they are, FILE:LINE first, and exit with 2.

@@ -69,19 +69,7 @@ func printStatus(w io.Writer, s *router.Status, all bool) error {
 			return err
 		}
 	}
-	if err := newTable(column{title: "DROPPED", min: 20}, column{title: "PACKETS", right: true}).print(w, rows); err != nil {
-		return err
-	}
-	for i, notice := range s.Notices {
-		before := ""
-		if i == 0 {
-			before = "\n"
-		}
-		if _, err := fmt.Fprintf(w, "%snotice: %s\n", before, notice); err != nil {
-			return err
-		}
-	}
-	return nil
+	return newTable(column{title: "DROPPED", min: 20}, column{title: "PACKETS", right: true}).print(w, rows)
 }
 
 func interfaceTable() *table {

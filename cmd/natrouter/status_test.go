@@ -15,8 +15,7 @@ func someStatus() router.Status {
 			{Name: "lan0", Side: "inside", Driver: "offload", MTU: 1500, Addresses: []string{"10.77.0.1/24", "fd77::1/64"}, PacketsIn: 1000, BytesIn: 1 << 20, PacketsOut: 900, BytesOut: 500},
 			{Name: "wan0", Side: "outside", Driver: "water", MTU: 1400},
 		},
-		Drops:   map[string]uint64{"no-mapping": 3, "malformed": 0, "tcp-window": 41, "bad-checksum": 3},
-		Notices: []string{"one is not built yet", "two is not built yet"},
+		Drops: map[string]uint64{"no-mapping": 3, "malformed": 0, "tcp-window": 41, "bad-checksum": 3},
 	}
 }
 
@@ -31,9 +30,6 @@ DROPPED               PACKETS
 tcp-window                 41
 bad-checksum                3
 no-mapping                  3
-
-notice: one is not built yet
-notice: two is not built yet
 `
 
 const wantStatusQuiet = `up 0s   flows 0 of 10   mappings 0

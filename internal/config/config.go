@@ -25,8 +25,6 @@ type File struct {
 	Log           LogConfig
 	Process       ProcessConfig
 
-	// Notices are a line each for defaults that hold, but aren't built yet.
-	Notices  []string
 	Warnings []Warning // by line
 }
 

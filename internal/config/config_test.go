@@ -198,15 +198,6 @@ func TestHelperOptions(t *testing.T) {
 	}
 }
 
-func TestNotices(t *testing.T) {
-	if f := parse(t, ""); len(f.Notices) != 1 || !strings.Contains(f.Notices[0], "slow path") {
-		t.Errorf("notices %q", f.Notices)
-	}
-	if f := parse(t, "[fast_path]\nenabled = false"); len(f.Notices) != 0 {
-		t.Errorf("notices %q without the fast path", f.Notices)
-	}
-}
-
 func TestUnbuiltKeysExist(t *testing.T) {
 	for _, f := range unbuilt {
 		found := false

@@ -12,13 +12,10 @@ var unbuilt = []struct {
 
 	// only is the one value that the key takes; nil: its default.
 	only any
-	// notice is set where the default itself isn't built: every value is taken, and the default is told in this line.
-	notice string
 }{
 	{key: "helper.name", only: noHelper},
 	{key: "conntrack.auto_helper"},
 	{key: "metrics.listen"},
-	{key: "fast_path.enabled", notice: "the fast path is not built yet: every packet takes the slow path"},
 }
 
 // features reports what the file asks for and nobody has built.
@@ -29,17 +26,11 @@ func (b *builder) features(root *table) {
 		for _, t := range tablesAt(root, path[:len(path)-1]) {
 			k := find(t.keys, name)
 			v, given := t.values[name]
-			if !given {
-				v = k.def
-			}
 			only := f.only
 			if only == nil {
 				only = k.def
 			}
-			switch {
-			case f.notice != "" && v == k.def:
-				b.file.Notices = append(b.file.Notices, f.notice)
-			case f.notice == "" && given && v != only && !b.reported(t.line(name)):
+			if given && v != only && !b.reported(t.line(name)) {
 				b.errorf(t.line(name), "%s = %s is not supported yet: %s", name, literal(v), leaveOut(t, only))
 			}
 		}

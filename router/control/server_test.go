@@ -78,7 +78,6 @@ func TestStatus(t *testing.T) {
 		Uptime: 12.5, Flows: 3, FlowsMax: 100, Mappings: 2,
 		Interfaces: []router.InterfaceStatus{{Name: "lan0", Side: "inside", Driver: "memory", MTU: 1500, Addresses: []string{"10.77.0.1/24"}, PacketsIn: 1, BytesIn: 2, PacketsOut: 3, BytesOut: 4}},
 		Drops:      map[string]uint64{"no-mapping": 4, "malformed": 0},
-		Notices:    []string{"a notice"},
 	}
 	got, err := serve(t, &fake{status: want}).Status(context.Background())
 	if err != nil || !reflect.DeepEqual(got, want) {
