@@ -38,9 +38,10 @@ func (i *inputHook) accepts(p *Packet) bool {
 	return false
 }
 
+// echoRequest looks at the type only where the protocol says that there is one: other packets may end before it.
 func echoRequest(p *Packet) bool {
-	t := p.Bytes[p.H.L4]
-	return (p.H.Proto == packet.ProtoICMP && t == 8) || (p.H.Proto == packet.ProtoICMPv6 && t == 128)
+	return (p.H.Proto == packet.ProtoICMP && p.Bytes[p.H.L4] == packet.ICMPEcho) ||
+		(p.H.Proto == packet.ProtoICMPv6 && p.Bytes[p.H.L4] == packet.ICMPv6Echo)
 }
 
 // deliverHook hands the packet to netstack.

@@ -208,10 +208,13 @@ func TestSameInputSameBytes(t *testing.T) {
 	}
 }
 
-// TestNoAllocation: an established flow allocates nothing in our hooks, in either direction (bytes in, bytes out).
+// TestNoAllocation: an established flow allocates nothing in our hooks, in either direction (bytes in, bytes out),
+// with the fast path on and off.
 func TestNoAllocation(t *testing.T) {
-	for _, way := range bothWays {
-		n := newNetwork(t, withForward(testConfig()))
+	for i := range 2 * len(bothWays) {
+		way, cfg := bothWays[i/2], testConfig()
+		cfg.FastPath = i%2 == 0
+		n := newNetwork(t, withForward(cfg))
 		lanes := map[string]*lane{"lan0": n.lane("lan0"), "wan0": n.lane("wan0")}
 		there := frame(testpkt.UDP{Src: way.from, Dst: way.to, Payload: pattern(100)}.Bytes(), packet.Meta{})
 		back := frame(testpkt.UDP{Src: way.back, Dst: way.backTo, Payload: pattern(100)}.Bytes(), packet.Meta{})
@@ -229,7 +232,7 @@ func TestNoAllocation(t *testing.T) {
 		step()
 		before := sinks.packets
 		if allocs := testing.AllocsPerRun(100, step); allocs != 0 {
-			t.Errorf("%s: %v allocations a round", way.name, allocs)
+			t.Errorf("%s, fast path %v: %v allocations a round", way.name, cfg.FastPath, allocs)
 		}
 		if sinks.packets-before != 2*101 {
 			t.Errorf("%s: %d packets came out; drops %v", way.name, sinks.packets-before, n.drops())

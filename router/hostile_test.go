@@ -1,7 +1,9 @@
 package router
 
 import (
+	"bytes"
 	"io/fs"
+	"net/netip"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -88,6 +90,9 @@ func FuzzPipeline(f *testing.F) {
 		testpkt.UDP{Src: port(server6, 53), Dst: port(wan6, 5000), Ext: []testpkt.Ext{testpkt.FragHeader(0, true, 7)}}.Bytes(),
 		testpkt.GREv1{Src: server4, Dst: wan4, CallID: 1}.Bytes(),
 		testpkt.Echo{Src: client6, Dst: wan6}.Bytes(),
+		testpkt.Raw{Src: server4, Dst: wan4, Proto: 99}.Bytes(),
+		testpkt.Raw{Src: server6, Dst: wan6, Proto: 50, Payload: pattern(9)}.Bytes(),
+		testpkt.Echo{Src: client4, Dst: lan4, Payload: pattern(9)}.Bytes(),
 	} {
 		f.Add(b, false, uint8(0), uint16(0), uint16(0), uint16(0))
 		f.Add(b, true, uint8(1), uint16(10), uint16(20), uint16(16))
@@ -136,6 +141,28 @@ func TestTruncated(t *testing.T) {
 	}
 	if got := n.drops(); len(got) != 1 || got[packet.Malformed.String()] == 0 {
 		t.Errorf("drops %v", got)
+	}
+}
+
+// TestEveryProtocol: packets of every protocol that end anywhere in their first 24 bytes, to the router, through it
+// and to nowhere, from both sides. (A packet to the router that ended after its IP header once ended the router.)
+func TestEveryProtocol(t *testing.T) {
+	n := hostileNetwork(t)
+	for proto := range 256 {
+		for _, way := range []struct {
+			side     string
+			from, to netip.Addr
+		}{
+			{"lan0", client4, lan4}, {"lan0", client4, server4}, {"wan0", server4, wan4}, {"wan0", server4, client4},
+			{"lan0", client6, lan6}, {"lan0", client6, server6}, {"wan0", server6, wan6}, {"wan0", server6, client6},
+		} {
+			for _, size := range []int{0, 1, 3, 4, 7, 8, 11, 12, 16, 19, 20, 24} {
+				for _, fill := range []byte{0, 8, 0x30, 128, 255} {
+					payload := bytes.Repeat([]byte{fill}, size)
+					n.law(n.send(way.side, testpkt.Raw{Src: way.from, Dst: way.to, Proto: uint8(proto), Payload: payload}.Bytes()))
+				}
+			}
+		}
 	}
 }
 

@@ -120,9 +120,9 @@ func (r *Router) makeTables() error {
 	}
 	r.table = conntrack.New(ct)
 	nc := nat.Config{Rules: r.cfg.NAT, Defaults: r.cfg.Defaults, Max: ct.Max, Seed: r.random.derive()}
-	for _, nif := range r.interfaces {
+	for i, nif := range r.interfaces {
 		nc.Interfaces = append(nc.Interfaces, nat.Interface{
-			Name: nif.name, Outside: nif.side == Outside, Addresses: nif.addresses,
+			Name: nif.name, Outside: nif.side == Outside, Addresses: nif.addresses, Line: r.cfg.Interfaces[i].Line,
 		})
 	}
 	var err error

@@ -21,6 +21,10 @@ const headroom = tun.Headroom
 // bufferSize holds the largest packet and its headroom, bytes.
 const bufferSize = headroom + tun.MaxPacket
 
+// bufferStride sets a lane's buffers an odd number of cache lines apart: at page distance the headers of a whole
+// batch would compete for the same few lines of the cache.
+const bufferStride = (bufferSize/64 + 1 | 1) * 64
+
 // worker serves queue w of every interface. The kernel sends both directions of a connection to the same queue
 // number, so a worker's connections are its own: one shard of the table, one netstack.
 type worker struct {
@@ -61,8 +65,9 @@ func newLane(r *Router, w *worker, nif *netInterface, q tun.Queue) *lane {
 	l.sent = make([]traffic, len(r.interfaces))
 	if q != nil {
 		l.frames = make([]tun.Frame, batchSize)
+		buffers := make([]byte, batchSize*bufferStride)
 		for i := range l.frames {
-			l.frames[i] = tun.Frame{Buf: make([]byte, bufferSize), Off: headroom}
+			l.frames[i] = tun.Frame{Buf: buffers[i*bufferStride:][:bufferSize:bufferSize], Off: headroom}
 		}
 	}
 	return l

@@ -84,7 +84,7 @@ func (s *FileServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		seed := s.n
 		s.mu.Unlock()
 		w.Header().Set("Content-Length", strconv.FormatInt(n, 10))
-		t.Bytes, _ = io.Copy(io.MultiWriter(w, sum), newBody(seed, n, nil))
+		t.Bytes, _ = io.Copy(io.MultiWriter(w, sum), madeUp(seed, n))
 	case http.MethodPut:
 		t.Bytes, _ = io.Copy(sum, r.Body) // what is missing, the sum tells
 	}
@@ -97,27 +97,41 @@ func (s *FileServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// body makes up n bytes from a seed, and counts what was read of it.
-type body struct {
-	io.Reader
-	sum  hash.Hash
-	read func(int)
-}
-
-func newBody(seed uint64, n int64, read func(int)) *body {
+// madeUp returns n bytes made from a seed.
+func madeUp(seed uint64, n int64) io.Reader {
 	var key [32]byte
 	binary.BigEndian.PutUint64(key[:], seed)
-	return &body{io.LimitReader(rand.NewChaCha8(key), n), sha256.New(), read}
+	return io.LimitReader(rand.NewChaCha8(key), n)
+}
+
+// body counts and sums what is read through it. The transport may still ask it for more after the answer is there.
+type body struct {
+	io.Reader
+	read func(int)
+
+	mu  sync.Mutex
+	sum hash.Hash // guarded by mu
+}
+
+func newBody(r io.Reader, read func(int)) *body {
+	return &body{Reader: r, read: read, sum: sha256.New()}
 }
 
 // Read implements io.Reader.
 func (b *body) Read(p []byte) (int, error) {
 	n, err := b.Reader.Read(p)
-	if b.read != nil {
-		b.sum.Write(p[:n])
-		b.read(n)
-	}
+	b.mu.Lock()
+	b.sum.Write(p[:n])
+	b.mu.Unlock()
+	b.read(n)
 	return n, err
+}
+
+// hash is the SHA-256 of what was read.
+func (b *body) hash() []byte {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.sum.Sum(nil)
 }
 
 // HTTPClient is a client in a namespace. Each request has a connection of its own.
@@ -149,16 +163,16 @@ func download(ctx context.Context, p *Path, say Progress) (string, error) {
 			return nil, err
 		}
 		defer resp.Body.Close()
-		b := &body{resp.Body, sha256.New(), count}
+		b := newBody(resp.Body, count)
 		_, err = io.CopyBuffer(struct{ io.Writer }{io.Discard}, b, make([]byte, 256<<10))
-		return b.sum.Sum(nil), err
+		return b.hash(), err
 	})
 }
 
 // upload sends p.Bulk bytes and compares the SHA-256 of both sides.
 func upload(ctx context.Context, p *Path, say Progress) (string, error) {
 	return p.transfer(ctx, say, func(ctx context.Context, url string, count func(int)) ([]byte, error) {
-		b := newBody(uint64(p.Bulk), p.Bulk, count)
+		b := newBody(madeUp(uint64(p.Bulk), p.Bulk), count)
 		r, err := http.NewRequestWithContext(ctx, http.MethodPut, url+"/", b)
 		if err != nil {
 			return nil, err
@@ -170,7 +184,7 @@ func upload(ctx context.Context, p *Path, say Progress) (string, error) {
 		}
 		defer resp.Body.Close()
 		_, err = io.Copy(io.Discard, resp.Body)
-		return b.sum.Sum(nil), err
+		return b.hash(), err
 	})
 }
 

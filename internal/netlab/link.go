@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -97,18 +98,46 @@ func Veth(a *Namespace, nameA string, b *Namespace, nameB string) error {
 
 // MakeTUN makes a TUN that stays without a process, as `ip tuntap add mode tun user UID` does.
 func (n *Namespace) MakeTUN(name string, uid uint32) error {
-	return n.Do(func() error {
-		l := &netlink.Tuntap{
-			LinkAttrs: netlink.LinkAttrs{Name: name},
-			Mode:      netlink.TUNTAP_MODE_TUN,
-			Flags:     netlink.TUNTAP_NO_PI | netlink.TUNTAP_VNET_HDR,
-			Owner:     uid,
+	f, err := n.OpenTUN(name, false)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := unix.IoctlSetInt(int(f.Fd()), unix.TUNSETOWNER, int(uid)); err != nil {
+		return fmt.Errorf("owner of %s: %w", name, err)
+	}
+	if err := unix.IoctlSetInt(int(f.Fd()), unix.TUNSETPERSIST, 1); err != nil {
+		return fmt.Errorf("keep %s: %w", name, err)
+	}
+	return nil
+}
+
+// OpenTUN makes a TUN whose host end is in the namespace, as a program does that hands it to another: with virtio
+// headers or without. It lasts until the last copy of the file is closed.
+func (n *Namespace) OpenTUN(name string, vnet bool) (*os.File, error) {
+	var f *os.File
+	err := n.Do(func() error {
+		fd, err := unix.Open(tunPath, unix.O_RDWR|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return fmt.Errorf("open %s: %w", tunPath, err)
 		}
-		if err := netlink.LinkAdd(l); err != nil {
-			return fmt.Errorf("tun %s: %w", name, err)
+		f = os.NewFile(uintptr(fd), name)
+		request, err := unix.NewIfreq(name)
+		if err != nil {
+			return err
+		}
+		flags := uint16(unix.IFF_TUN | unix.IFF_NO_PI)
+		if vnet {
+			flags |= unix.IFF_VNET_HDR
+		}
+		request.SetUint16(flags)
+		if err := unix.IoctlIfreq(fd, unix.TUNSETIFF, request); err != nil {
+			f.Close()
+			return fmt.Errorf("make %s: %w", name, err)
 		}
 		return nil
 	})
+	return f, err
 }
 
 func ipNet(p netip.Prefix) *net.IPNet {

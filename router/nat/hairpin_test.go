@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/natrouter/natrouter/internal/testpkt"
+	"github.com/natrouter/natrouter/router/conntrack"
 	"github.com/natrouter/natrouter/router/packet"
 )
 
@@ -50,6 +51,9 @@ func TestHairpinMapping(t *testing.T) {
 		w.pass(lan, udp("10.77.1.2:5000", "198.51.100.7:53"))
 		w.pass(lan, udp("10.77.1.3:6000", "198.51.100.7:53"))
 		wantEnds(t, w.pass(lan, udp("10.77.1.2:5000", "203.0.113.1:6000")), "203.0.113.1:5000", "10.77.1.3:6000")
+		if w.conn.Status&conntrack.NoInboundRefresh != 0 {
+			t.Error("both ends of a hairpin are inside: both refresh it")
+		}
 		wantEnds(t, w.pass(lan, udp("10.77.1.3:6000", "203.0.113.1:5000")), "203.0.113.1:6000", "10.77.1.2:5000")
 		w.pass(lan, syn("10.77.1.2:5000", "198.51.100.7:53"))
 		wantEnds(t, w.pass(lan, syn("10.77.1.3:1", "203.0.113.1:5000")), "203.0.113.1:1", "10.77.1.2:5000")

@@ -179,6 +179,29 @@ func TestOverload(t *testing.T) {
 	}
 }
 
+// Connections that are not confirmed yet count too: two of them never get one outside endpoint towards one remote.
+func TestOverloadPending(t *testing.T) {
+	rule := masquerade
+	rule.Mapping, rule.ToPorts = AddressAndPortDependent, portList(5000, 5000)
+	n, err := New(testConfig(rule), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, tt := range []struct {
+		src, dst string
+		want     packet.DropReason
+	}{
+		{"10.77.1.2:1", "198.51.100.1:53", packet.NotDropped},
+		{"10.77.1.3:1", "198.51.100.1:53", packet.NoPort},
+		{"10.77.1.3:1", "198.51.100.1:54", packet.NotDropped},
+	} {
+		_, c := bound(t, udp(tt.src, tt.dst), "", "")
+		if got := n.Source(second, lan, wan, &c); got != tt.want {
+			t.Errorf("connection %d: %v, want %v", i, got, tt.want)
+		}
+	}
+}
+
 // A range that is used up: refused, counted, nothing existing is touched (spec nat.md, section 11.9; RFC 6888
 // REQ-11).
 func TestExhaustion(t *testing.T) {
