@@ -7,7 +7,7 @@ import "time"
 type Config struct {
 	Shards       int // one a worker, at least 1
 	Max          int // connections
-	Buckets      int // size of the index in slots at the start; it grows as needed. 0: small
+	Buckets      int // size of the index in slots, at the start: it grows as needed. 0: from Max
 	MaxExpect    int // expectations
 	MaxPerSource int // connections one inside host may hold; 0: no limit
 	MaxUnreplied int // 0: half of Max

@@ -10,7 +10,7 @@ func (t *Table) Confirm(shard int, now Time, c *Conn) packet.DropReason {
 		return packet.NotDropped
 	}
 	keys := [2]key{c.Tuples[Original].key(), c.Tuples[Reply].key()}
-	hashes := [2]uint64{keys[0].hash(t.seed), keys[1].hash(t.seed)}
+	hashes := [2]uint64{keys[0].hash(&t.secret), keys[1].hash(&t.secret)}
 	t.lockAll()
 	reason := t.confirmLocked(shard, now, c, &keys, &hashes)
 	t.unlockAll()
@@ -19,6 +19,7 @@ func (t *Table) Confirm(shard int, now Time, c *Conn) packet.DropReason {
 
 func (t *Table) confirmLocked(shard int, now Time, c *Conn, keys *[2]key, hashes *[2]uint64) packet.DropReason {
 	var winner, other hit
+	t.shards[shard].touch(hashes)
 	for _, s := range t.shards {
 		for dir, h := range [2]*hit{&winner, &other} {
 			if h.e == nil {
@@ -80,7 +81,7 @@ func (t *Table) join(now Time, c *Conn, w *hit) {
 	}
 	info := infoOf(Original, w.e.status)
 	w.s.copyOut(w.slot, w.e, c)
-	c.Dir, c.Info, c.Merged, c.Lost, c.NAT = Original, info, true, lost, ExpectNAT{}
+	c.Dir, c.Info, c.Merged, c.Lost, c.extra = Original, info, true, lost, true
 }
 
 // insert makes the entry. flags is 0 or flagReplyOnly.

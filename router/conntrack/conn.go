@@ -81,6 +81,7 @@ type Conn struct {
 	Lost [2]uint32 // with Merged: the mappings that the loser had reserved
 	NAT  ExpectNAT // first packet of an expected connection: what its expectation says of its bindings; zero otherwise
 
+	extra bool    // Merged, Lost or NAT may be set
 	state l4state // unconfirmed: the tracker's state, moved into the table by Confirm
 }
 

@@ -166,7 +166,7 @@ func (t *Table) trackError(shard int, now Time, p *Packet, c *Conn) packet.DropR
 func (t *Table) lookupError(own int, now Time, back *Tuple) (*shard, uint32, Direction, *entry, packet.DropReason) {
 	if !back.IsGREv1() {
 		k := back.key()
-		s, slot, dir, e := t.lookup(own, now, &k, k.hash(t.seed))
+		s, slot, dir, e := t.lookup(own, now, &k, k.hash(&t.secret))
 		if s == nil {
 			return nil, 0, 0, nil, packet.UnknownICMPError
 		}

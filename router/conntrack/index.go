@@ -23,16 +23,19 @@ type index struct {
 	depths    []uint8    // how many of them all items of that segment share
 	depth     uint8      // len(directory) == 1<<depth
 	items     int
+	initial   uint8 // depth at the start
 }
 
+// newIndex makes an index of at least so many slots.
 func newIndex(slots int) index {
 	depth := uint8(0)
-	for segmentSlots<<depth < slots && depth < 20 {
+	for segmentSlots<<depth < slots {
 		depth++
 	}
-	ix := index{directory: make([]*segment, 1<<depth), depths: make([]uint8, 1<<depth), depth: depth}
-	for i := range ix.directory {
-		ix.directory[i], ix.depths[i] = new(segment), depth
+	ix := index{directory: make([]*segment, 1<<depth), depths: make([]uint8, 1<<depth), depth: depth, initial: depth}
+	all := make([]segment, 1<<depth)
+	for i := range all {
+		ix.directory[i], ix.depths[i] = &all[i], depth
 	}
 	return ix
 }
@@ -88,7 +91,7 @@ func (ix *index) remove(h uint64, item uint32) {
 func (ix *index) split(h uint64, rehash func(item uint32) uint64) bool {
 	at := h >> (64 - ix.depth)
 	old, d := ix.directory[at], ix.depths[at]
-	if int(d) >= bits.Len(uint(ix.items/segmentSlots))+spareDepth {
+	if int(d) >= max(bits.Len(uint(ix.items/segmentSlots)), int(ix.initial))+spareDepth {
 		return false
 	}
 	if d == ix.depth {

@@ -21,7 +21,7 @@ func (t *Table) TrackReady(shard int, now Time, p *Packet, way *Way, c *Conn) (r
 	if reason != packet.NotDropped || class != classFlow {
 		return packet.NotDropped, false
 	}
-	s, slot, dir, e := t.lookup(shard, now, &k, k.hash(t.seed))
+	s, slot, dir, e := t.lookup(shard, now, &k, k.hash(&t.secret))
 	if s == nil {
 		return packet.NotDropped, false
 	}

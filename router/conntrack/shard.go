@@ -30,6 +30,7 @@ type shard struct {
 	ext       map[uint32]*Ext
 	shifts    map[uint32]*[2]seqShift // connections with edits
 	orphans   []Handle                // ended masters whose expectations are still to be removed
+	warmed    uint32                  // so that what Warm reads is read
 
 	_ [64]byte // keeps the next shard's lock off this line
 }
@@ -44,6 +45,10 @@ func (s *shard) link(slot uint32) *link {
 
 // unlock releases the shard and then removes the expectations of masters that ended meanwhile.
 func (s *shard) unlock() {
+	if len(s.orphans) == 0 {
+		s.mu.Unlock()
+		return
+	}
 	orphans := s.orphans
 	s.orphans = nil
 	s.mu.Unlock()
@@ -130,7 +135,13 @@ func (s *shard) setTuples(e *entry, tuples *[2]Tuple) {
 // rehash is the hash of an item of the index.
 func (s *shard) rehash(item uint32) uint64 {
 	k := s.key(s.entry(item>>1), Direction(item&1))
-	return k.hash(s.table.seed)
+	return k.hash(&s.table.secret)
+}
+
+// touch reads the buckets of both directions at once, so that waiting for the one's memory overlaps with the other's.
+func (s *shard) touch(hashes *[2]uint64) {
+	o, r := s.index.place(hashes[Original]), s.index.place(hashes[Reply])
+	s.warmed = o.seg[o.a] + o.seg[o.b] + r.seg[r.a] + r.seg[r.b]
 }
 
 // find looks a key up. A connection whose time is over is ended here and not found, so that what is found does not
@@ -178,18 +189,18 @@ func (s *shard) same(e *entry, dir Direction, k *key) bool {
 // end takes a confirmed connection out of the table and queues it for [Table.Reap]. at becomes its stop time, why
 // is 0 or flagEvicted.
 func (s *shard) end(at Time, slot uint32, e *entry, why uint8) {
-	for dir := range Direction(2) {
-		if dir == Original && e.flags&flagReplyOnly != 0 {
-			continue
+	hashes := [2]uint64{s.rehash(slot << 1), s.rehash(slot<<1 | 1)}
+	s.touch(&hashes)
+	for dir, h := range hashes {
+		if Direction(dir) == Reply || e.flags&flagReplyOnly == 0 {
+			s.index.remove(h, slot<<1|uint32(dir))
 		}
-		k := s.key(e, dir)
-		s.index.remove(k.hash(s.table.seed), slot<<1|uint32(dir))
 	}
 	if uint8(e.kind) == packet.ProtoGRE {
 		s.removePairs(slot, e)
 	}
 	s.unpark(e)
-	
+	s.leaveUnreplied(slot, e)
 	if e.flags&flagCounted != 0 {
 		s.table.sources.drop(s.tuple(e, Original).Src)
 	}

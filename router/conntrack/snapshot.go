@@ -107,7 +107,7 @@ func (t *Table) Lookup(now Time, id Handle) (snap Snapshot, ok bool) {
 // Find returns the snapshot of the connection that has a tuple, in either direction.
 func (t *Table) Find(now Time, tuple *Tuple) (snap Snapshot, dir Direction, ok bool) {
 	k := tuple.key()
-	s, slot, dir, e := t.lookup(0, now, &k, k.hash(t.seed))
+	s, slot, dir, e := t.lookup(0, now, &k, k.hash(&t.secret))
 	if s == nil {
 		return Snapshot{}, 0, false
 	}

@@ -1,7 +1,6 @@
 package conntrack
 
 import (
-	"hash/maphash"
 	"sync"
 	"sync/atomic"
 
@@ -14,7 +13,7 @@ import (
 // called at once; two goroutines may not share a *Conn.
 type Table struct {
 	cfg      Config
-	seed     maphash.Seed // random per process
+	secret   hasher
 	shards   []*shard
 	policies []policy // policy i has set i+1
 	pass     []passRule
@@ -38,14 +37,19 @@ type Packet struct {
 }
 
 // New makes an empty table. Fields of cfg that are out of range are brought into it: at least one shard, at most
-// 256; Max at most 2^24-1 a shard; MaxUnreplied 0 is half of Max.
+// 256; Max at most 2^24-1 a shard; MaxUnreplied 0 is half of Max; Buckets 0 is what Max needs, and 8 a connection is
+// the most.
 func New(cfg Config) *Table {
 	cfg.Shards = min(max(cfg.Shards, 1), maxShards)
 	cfg.Max = min(max(cfg.Max, 1), cfg.Shards*maxSlot)
+	if cfg.Buckets <= 0 {
+		cfg.Buckets = cfg.Max * 2 * 10 / 6 // two items a connection; beyond six tenths segments begin to split
+	}
+	cfg.Buckets = min(cfg.Buckets, 8*cfg.Max+segmentSlots)
 	if cfg.MaxUnreplied <= 0 {
 		cfg.MaxUnreplied = max(cfg.Max/2, 1)
 	}
-	t := &Table{cfg: cfg, seed: maphash.MakeSeed()}
+	t := &Table{cfg: cfg, secret: newHasher()}
 	sets := []*timeoutSet{newTimeoutSet(cfg.Timeouts)}
 	for _, p := range cfg.Policies {
 		t.policies = append(t.policies, policy{proto: p.Proto, destination: spans(p.Destination), ports: p.Ports})
@@ -167,7 +171,7 @@ func (t *Table) SetTimeout(now Time, id Handle, d Time) bool {
 // Taken reports whether a confirmed connection other than id already has the tuple.
 func (t *Table) Taken(tuple *Tuple, id Handle) bool {
 	k := tuple.key()
-	h := k.hash(t.seed)
+	h := k.hash(&t.secret)
 	for _, s := range t.shards {
 		s.mu.Lock()
 		slot, _, e := s.find(0, &k, h)

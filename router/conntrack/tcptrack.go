@@ -12,7 +12,7 @@ func (t *Table) firstTCP(now Time, p *Packet, c *Conn, set *timeoutSet) packet.D
 	if !ts.begin(&g, t.cfg.TCPLoose) {
 		return packet.NotTracked
 	}
-	v := view{now: now, start: now, dir: Original, set: set, loose: t.cfg.TCPLoose, liberal: t.cfg.TCPLiberal}
+	v := view{now: now, start: now, dir: Original, set: set, liberal: t.cfg.TCPLiberal}
 	r := ts.step(&g, &v)
 	if r.outcome != accepted {
 		return r.reason

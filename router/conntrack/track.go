@@ -1,6 +1,10 @@
 package conntrack
 
-import "github.com/natrouter/natrouter/router/packet"
+import (
+	"encoding/binary"
+
+	"github.com/natrouter/natrouter/router/packet"
+)
 
 // Track finds or makes the connection of a packet, steps its state machine, counts it and moves its deadline.
 // It fills *c (all of it). ICMP errors come back as InfoRelated or InfoRelatedReply with c.ErrorL3 set and change
@@ -21,7 +25,7 @@ func (t *Table) Track(shard int, now Time, p *Packet, c *Conn) packet.DropReason
 	case class == classError:
 		return t.trackError(shard, now, p, c)
 	}
-	hash := k.hash(t.seed)
+	hash := k.hash(&t.secret)
 	for {
 		s, slot, dir, e := t.lookup(shard, now, &k, hash)
 		if s == nil {
@@ -74,7 +78,7 @@ func (t *Table) lookup(own int, now Time, k *key, hash uint64) (*shard, uint32, 
 func (s *shard) pass(now Time, slot uint32, dir Direction, e *entry, p *Packet, c *Conn) (reason packet.DropReason, again bool) {
 	v := view{
 		now: now, start: e.start, dir: dir, status: e.status, set: s.table.set(e.timeouts),
-		liberal: s.table.cfg.TCPLiberal, loose: s.table.cfg.TCPLoose,
+		liberal: s.table.cfg.TCPLiberal,
 	}
 	if e.status&SeqAdjust != 0 {
 		v.shift = s.shift(slot, 1-dir)
@@ -168,8 +172,8 @@ func (s *shard) copyOut(slot uint32, e *entry, c *Conn) {
 		r := s.rare[slot]
 		c.Mark, c.Master = r.mark, r.master
 	}
-	if c.Merged || c.NAT.Set() {
-		c.Merged, c.Lost, c.NAT = false, [2]uint32{}, ExpectNAT{}
+	if c.extra {
+		c.extra, c.Merged, c.Lost, c.NAT = false, false, [2]uint32{}, ExpectNAT{}
 	}
 }
 
@@ -183,7 +187,12 @@ func (s *shard) fillTuple(e *entry, dir Direction, t *Tuple) {
 		t.Src, t.Dst = a[0], a[1]
 		return
 	}
-	t.Src, t.Dst = mapped(uint32(e.pair[dir]>>32)), mapped(uint32(e.pair[dir]))
+	// As mapped, but in whole words: this is done for every packet.
+	pair := e.pair[dir]
+	binary.NativeEndian.PutUint64(t.Src[:], 0)
+	binary.NativeEndian.PutUint64(t.Dst[:], 0)
+	binary.BigEndian.PutUint64(t.Src[8:], 0xffff<<32|pair>>32)
+	binary.BigEndian.PutUint64(t.Dst[8:], 0xffff<<32|pair&0xffffffff)
 }
 
 // create makes the unconfirmed connection of a packet that no connection has.
@@ -223,7 +232,7 @@ func (t *Table) adopt(now Time, p *Packet, c *Conn) {
 		}
 	}
 	c.Status, c.Info = Expected, InfoRelated
-	c.Master, c.Mark, c.Helper, c.NAT = m.master, m.mark, m.helper, m.nat
+	c.Master, c.Mark, c.Helper, c.NAT, c.extra = m.master, m.mark, m.helper, m.nat, true
 	c.Tuples[Original].SrcID = m.srcID
 	c.Tuples[Reply] = c.Tuples[Original].inverse()
 	if m.timeouts != 0 {

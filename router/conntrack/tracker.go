@@ -33,9 +33,7 @@ type view struct {
 	dir     Direction
 	status  Status
 	set     *timeoutSet
-	loose   bool
 	liberal bool      // TCP numbers are not checked
-	left    Time      // until the deadline
 	shift   *seqShift // edits of the direction opposite to this packet, nil: none
 }
 

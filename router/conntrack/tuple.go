@@ -1,6 +1,7 @@
 package conntrack
 
 import (
+	"encoding/binary"
 	"fmt"
 	"net/netip"
 
@@ -127,7 +128,8 @@ func ProtoName(proto uint8) string {
 	return fmt.Sprint(proto)
 }
 
-// mapped returns a four-byte address 4-in-6.
-func mapped(v4 uint32) [16]byte {
-	return [16]byte{10: 0xff, 11: 0xff, 12: byte(v4 >> 24), 13: byte(v4 >> 16), 14: byte(v4 >> 8), 15: byte(v4)}
+// mapped returns an IPv4 address 4-in-6.
+func mapped(v4 uint32) (a [16]byte) {
+	binary.BigEndian.PutUint64(a[8:], 0xffff<<32|uint64(v4))
+	return a
 }

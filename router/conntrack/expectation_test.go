@@ -1,0 +1,264 @@
+package conntrack
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/natrouter/natrouter/internal/testpkt"
+	"github.com/natrouter/natrouter/router/packet"
+)
+
+// ftpExpect awaits B, from any port, at A's.
+func ftpExpect(master Handle, port uint16) Expectation {
+	return Expectation{
+		Master: master, Tuple: tuple(hostB, 0, hostA, port, packet.ProtoTCP, 4), Mask: MaskAnyPort, Limit: 1, Lifetime: 300 * sec,
+	}
+}
+
+func (w *world) expect(e Expectation) ExpectID {
+	w.Helper()
+	id, err := w.t.Expect(w.now, e)
+	if err != nil {
+		w.Fatal(err)
+	}
+	return id
+}
+
+// syn is a SYN to a port of A.
+func syn(from seg, port uint16) []byte {
+	b := from.bytes()
+	b[22], b[23] = byte(port>>8), byte(port)
+	return b
+}
+
+var dataSYN = seg{reply: true, flags: "S", seq: 1}
+
+func TestExpectationIsUsedOnce(t *testing.T) {
+	w := newWorld(t, nil)
+	master := w.handshake(nil)
+	w.t.SetMark(master, 42)
+	e := ftpExpect(master, 5000)
+	e.Helper = 3
+	e.NAT.Dst = Manip{Key: 21, HasKey: true}
+	w.expect(e)
+	child := w.pass(syn(dataSYN, 5000)).ID
+	w.want(InfoRelated, Expected|Confirmed)
+	if w.c.Master != master || w.c.Mark != 42 || w.c.Helper != 3 || w.c.NAT != e.NAT {
+		t.Fatalf("%+v", w.c)
+	}
+	if s := w.snap(child); s.Master != master || s.Mark != 42 || s.Helper != 3 {
+		t.Fatalf("%+v", s)
+	}
+	if left := w.t.Expectations(w.now, master); len(left) != 0 {
+		t.Fatalf("%+v", left)
+	}
+	// Until its reply the child's own packets stay RELATED.
+	w.pass(syn(dataSYN, 5000))
+	w.want(InfoRelated, Expected)
+	// Another source port does not fit any more.
+	other := syn(dataSYN, 5000)
+	other[21]++
+	w.pass(other)
+	w.want(InfoNew, Confirmed)
+	// The child outlives its master.
+	w.t.Delete(w.now, master)
+	w.reap()
+	w.snap(child)
+}
+
+func TestExpectationMatching(t *testing.T) {
+	gre := tuple(hostB, 7, hostA, 9, packet.ProtoGRE, 4|GREv1)
+	for name, tt := range map[string]struct {
+		change func(*Expectation)
+		b      []byte
+		want   bool
+	}{
+		"as announced":             {nil, syn(dataSYN, 5000), true},
+		"another port":             {nil, syn(dataSYN, 5001), false},
+		"not a SYN":                {nil, syn(seg{reply: true, flags: "A", seq: 1}, 5000), false},
+		"source port exact":        {func(e *Expectation) { e.Mask = MaskExact; e.Tuple.SrcID = 80 }, syn(dataSYN, 5000), true},
+		"source port exact, other": {func(e *Expectation) { e.Mask = MaskExact; e.Tuple.SrcID = 81 }, syn(dataSYN, 5000), false},
+		"another source": {func(e *Expectation) { e.Tuple.Src = router.As16() },
+			syn(dataSYN, 5000), false},
+		"any source": {func(e *Expectation) { e.Mask = Mask{}; e.Tuple.Src = router.As16() },
+			syn(dataSYN, 5000), true},
+		"source net": {func(e *Expectation) {
+			e.Tuple.Src[15] = 0
+			e.Mask.Src[15] = 0
+		}, syn(dataSYN, 5000), true},
+		"inactive":         {func(e *Expectation) { e.Inactive = true }, syn(dataSYN, 5000), false},
+		"another protocol": {func(e *Expectation) { e.Tuple.Proto = packet.ProtoUDP }, syn(dataSYN, 5000), false},
+		"enhanced gre": {func(e *Expectation) { e.Tuple = gre; e.Mask = MaskExact },
+			grev1(hostB, hostA, 9), true},
+		"plain gre is not enhanced": {func(e *Expectation) { e.Tuple = gre; e.Mask = MaskExact },
+			testpkt.GREv0{Src: hostB, Dst: hostA, HasKey: true, Key: 9}.Bytes(), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, nil)
+			e := ftpExpect(w.handshake(nil), 5000)
+			if tt.change != nil {
+				tt.change(&e)
+			}
+			w.expect(e)
+			w.pass(tt.b)
+			if got := w.c.Info == InfoRelated; got != tt.want {
+				t.Fatalf("matched %v", got)
+			}
+			if w.c.Tuples[Original].IsGREv1() && tt.want && w.c.Tuples != [2]Tuple{gre, gre.inverse()} {
+				t.Fatalf("%v", w.c.Tuples)
+			}
+			if left := len(w.t.Expectations(w.now, 0)); (left == 0) != tt.want {
+				t.Fatalf("%d left", left)
+			}
+		})
+	}
+}
+
+func TestExpectationLives(t *testing.T) {
+	w := newWorld(t, nil)
+	sub := w.t.Subscribe(100, EventExpectNew, EventExpectDestroy)
+	master := w.handshake(nil)
+	a := w.expect(ftpExpect(master, 5000))
+	w.now += 100 * sec
+	// The same again is renewed, not refused: a retransmission.
+	b := w.expect(ftpExpect(master, 5000))
+	if left := w.t.Expectations(w.now, 0); len(left) != 1 || left[0].ID != b || a == b || left[0].Deadline != w.now+300*sec {
+		t.Fatalf("%+v", left)
+	}
+	// The class is full: the oldest goes.
+	c := w.expect(ftpExpect(master, 5001))
+	if left := w.t.Expectations(w.now, 0); len(left) != 1 || left[0].ID != c {
+		t.Fatalf("%+v", left)
+	}
+	// Another class has a limit of its own.
+	e := ftpExpect(master, 5002)
+	e.Class = 1
+	w.expect(e)
+	if left := w.t.Expectations(w.now, master); len(left) != 2 || left[0].ID != c {
+		t.Fatalf("%+v", left)
+	}
+	w.now += 300*sec - 1
+	w.t.Step(0, w.now, 10)
+	if len(w.t.Expectations(w.now, 0)) != 2 {
+		t.Fatal("expired too early")
+	}
+	w.now++
+	if w.pass(syn(dataSYN, 5001)); w.c.Info != InfoNew {
+		t.Fatal("used after its time")
+	}
+	w.t.Step(0, w.now, 10)
+	if w.t.expect.waiting() || w.t.Unexpect(c) {
+		t.Fatal("still there")
+	}
+	events := make([]Event, 100)
+	n, lost := sub.Read(events)
+	made := 0
+	for _, ev := range events[:n] {
+		if ev.Type == EventExpectNew {
+			made++
+		}
+	}
+	if n != 8 || made != 4 || lost != 0 {
+		t.Fatalf("%d events, %d of them new, %d lost", n, made, lost)
+	}
+}
+
+func TestExpectationRefusals(t *testing.T) {
+	w := newWorld(t, func(c *Config) { c.MaxExpect = 3 })
+	master := w.handshake(nil)
+	other := w.pass(udp(hostA, 1, hostB, 2)).ID
+	if _, err := w.t.Expect(w.now, ftpExpect(0, 5000)); !errors.Is(err, ErrNoMaster) {
+		t.Error(err)
+	}
+	if _, err := w.t.Expect(w.now, ftpExpect(^Handle(0), 5000)); !errors.Is(err, ErrNoMaster) {
+		t.Error(err)
+	}
+	w.expect(ftpExpect(master, 5000))
+	// Of another master, or with another mask, it overlaps.
+	if _, err := w.t.Expect(w.now, ftpExpect(other, 5000)); !errors.Is(err, ErrExpectBusy) {
+		t.Error(err)
+	}
+	wild := ftpExpect(master, 5000)
+	wild.Mask = Mask{}
+	if _, err := w.t.Expect(w.now, wild); !errors.Is(err, ErrExpectBusy) {
+		t.Error(err)
+	}
+	apart := ftpExpect(other, 5000)
+	apart.Tuple.Src = router.As16()
+	id := w.expect(apart)
+	e := ftpExpect(other, 5001)
+	e.Limit = 0
+	w.expect(e)
+	e.Tuple.DstID++
+	if _, err := w.t.Expect(w.now, e); !errors.Is(err, ErrExpectFull) {
+		t.Error(err)
+	}
+	if !w.t.Unexpect(id) || w.t.Unexpect(id) {
+		t.Error("removed not exactly once")
+	}
+	w.expect(e)
+}
+
+func TestExpectationsDieWithTheirMaster(t *testing.T) {
+	w := newWorld(t, nil)
+	master := w.handshake(nil)
+	w.expect(ftpExpect(master, 5000))
+	w.t.Delete(w.now, master)
+	if len(w.t.Expectations(w.now, 0)) != 0 {
+		t.Fatal("still there")
+	}
+	// The same when a packet finds that the master's time is over, before any Step did.
+	master = w.handshake(nil)
+	e := ftpExpect(master, 5000)
+	e.Lifetime = 0
+	w.expect(e)
+	w.now += 6 * 24 * 3600 * sec
+	if w.pass(syn(dataSYN, 5000)); w.c.Info != InfoNew {
+		t.Fatal("related to a connection that has ended")
+	}
+	w.t.Step(0, w.now, 10)
+	if w.t.expect.waiting() {
+		t.Fatal("still there")
+	}
+}
+
+func TestExpectationPermanentAndInactive(t *testing.T) {
+	w := newWorld(t, nil)
+	master := w.handshake(nil)
+	e := ftpExpect(master, 5000)
+	e.Permanent = true
+	id := w.expect(e)
+	for i := range byte(3) {
+		b := syn(dataSYN, 5000)
+		b[21] = i
+		w.pass(b)
+		w.want(InfoRelated, Expected)
+	}
+	w.t.SetInactive(id, true)
+	b := syn(dataSYN, 5000)
+	b[21] = 99
+	w.pass(b)
+	w.want(InfoNew, Confirmed)
+	if !w.t.SetInactive(id, false) || w.t.SetInactive(id+1, false) {
+		t.Fatal("SetInactive")
+	}
+}
+
+// TestExpectationFollowsItsMaster: the child leaves with the addresses with which its master's packets leave.
+func TestExpectationFollowsItsMaster(t *testing.T) {
+	w := newWorld(t, nil)
+	w.nat = snat(natT, 40000)
+	master := w.handshakeNAT()
+	e := Expectation{
+		Master: master, Tuple: tuple(hostB, 0, natT, 5000, packet.ProtoTCP, 4), Mask: MaskAnyPort,
+		NAT: ExpectNAT{Follow: true, Dir: Reply, Dst: Manip{Key: 5001, HasKey: true}},
+	}
+	w.expect(e)
+	w.nat = applyExpectNAT
+	b := testpkt.TCP{Src: tcpB, Dst: addrPort(natT, 5000), Flags: packet.FlagSYN}.Bytes()
+	w.pass(b)
+	w.want(InfoRelated, Expected)
+	if out := w.c.Target(); out.String() != "tcp 192.0.2.9:80->10.77.0.2:5001" {
+		t.Fatalf("leaves as %v", out)
+	}
+}
