@@ -88,7 +88,7 @@ func FuzzTrack(f *testing.F) {
 				if got.IsGREv1() {
 					got.SrcID = 0
 				}
-				if plainGRE := got.Proto == 47 && !got.IsGREv1() && w.c.Info != InfoNew; plainGRE {
+				if plainGRE := got.Proto == 47 && !got.IsGREv1() && w.c.Dir == Reply; plainGRE {
 					got.SrcID, got.DstID, tp.SrcID, tp.DstID = 0, 0, 0, 0 // found by its addresses
 				}
 				if !has || got != tp {

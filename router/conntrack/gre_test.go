@@ -160,10 +160,22 @@ func TestGREKeys(t *testing.T) {
 	if w.c.ID != one {
 		t.Fatal("another connection")
 	}
+	// The quote of an error may end before the key.
+	w.pass(icmpError(router, hostA, 3, 3, key(hostA, hostB, 0x10002)[:28]))
+	if w.want(InfoRelatedReply, SeenReply); w.c.ID != one {
+		t.Fatal("another connection")
+	}
+	// A key of its own in the original direction is a connection of its own; then an unknown one fits none of both.
+	if w.pass(key(hostA, hostB, 0x20002)); w.c.ID == one {
+		t.Fatal("two keys, one connection")
+	}
+	w.pass(key(hostB, hostA, 0x77))
+	w.want(InfoNew, Confirmed)
+	w.t.Delete(w.now, w.c.ID)
 	// IPv6 as well, and a pair of addresses does not match another.
 	w.pass(key(hostA6, hostB6, 1))
 	w.pass(key(hostA2, hostB, 1))
-	if w.c.ID == one || w.t.Len() != 3 {
+	if w.c.ID == one || w.t.Len() != 4 {
 		t.Fatal("one connection for two hosts")
 	}
 }

@@ -2,6 +2,7 @@ package conntrack
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"github.com/natrouter/natrouter/router/packet"
 )
@@ -167,6 +168,9 @@ func (t *Table) lookupError(own int, now Time, back *Tuple) (*shard, uint32, Dir
 	if !back.IsGREv1() {
 		k := back.key()
 		s, slot, dir, e := t.lookup(own, now, &k, k.hash(&t.secret))
+		if s == nil { // the quote may end before a key
+			s, slot, dir, e = t.lookupGRE(now, &k, Original, Reply)
+		}
 		if s == nil {
 			return nil, 0, 0, nil, packet.UnknownICMPError
 		}
@@ -207,13 +211,21 @@ func (t *Table) lookupPair(now Time, pair *grePair) (in *shard, slot uint32, dir
 	return in, slot, dir, 1
 }
 
-// lookupGRE finds the only plain GRE connection between two addresses, for a packet whose key is not that of the
-// first one: each direction may have a key of its own, or none (RFC 2890, section 2.1).
-func (t *Table) lookupGRE(now Time, k *key) (*shard, uint32, Direction, *entry) {
+// lookupGRE finds the only plain GRE connection between two addresses, by a packet of one of some directions whose key
+// is not that of the first one: each end may have a key of its own, or none (RFC 2890, section 2.1). An original
+// packet with a key of its own is a connection of its own.
+func (t *Table) lookupGRE(now Time, k *key, dirs ...Direction) (*shard, uint32, Direction, *entry) {
+	if k.proto() != packet.ProtoGRE || k.kind&kindGREv1 != 0 {
+		return nil, 0, 0, nil
+	}
 	tuple := k.tuple()
 	pair := tuple.grePair()
 	s, slot, dir, n := t.lookupPair(now, &pair)
 	if n != 1 {
+		return nil, 0, 0, nil
+	}
+	if !slices.Contains(dirs, dir) {
+		s.unlock()
 		return nil, 0, 0, nil
 	}
 	return s, slot, dir, s.entry(slot)

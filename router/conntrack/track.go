@@ -29,6 +29,9 @@ func (t *Table) Track(shard int, now Time, p *Packet, c *Conn) packet.DropReason
 	for {
 		s, slot, dir, e := t.lookup(shard, now, &k, hash)
 		if s == nil {
+			s, slot, dir, e = t.lookupGRE(now, &k, Reply)
+		}
+		if s == nil {
 			return t.create(now, p, &k, c)
 		}
 		reason, again := s.pass(now, slot, dir, e, p, c)
@@ -66,9 +69,6 @@ func (t *Table) lookup(own int, now Time, k *key, hash uint64) (*shard, uint32, 
 			return s, slot, dir, e
 		}
 		s.unlock()
-	}
-	if uint8(k.kind) == packet.ProtoGRE && k.kind&kindGREv1 == 0 {
-		return t.lookupGRE(now, k)
 	}
 	return nil, 0, 0, nil
 }

@@ -47,6 +47,7 @@ func (w *world) track(b []byte) packet.DropReason {
 	w.Helper()
 	h, reason := packet.Parse(b)
 	if reason != packet.NotDropped {
+		w.c = Conn{}
 		return reason
 	}
 	return w.t.Track(w.shard, w.now, &Packet{Bytes: b[:h.Len], H: &h}, &w.c)
