@@ -48,9 +48,9 @@ func (f *fastHook) Handle(p *Packet) packet.Verdict {
 }
 
 // short reports whether a packet has a form that the short way takes: TCP without SYN, FIN and RST, or UDP; no
-// fragment, no options; with a hop left.
+// fragment, no options, no unfinished tunnel; with a hop left.
 func short(p *Packet) bool {
-	if p.H.Fragment || p.H.FragHdr != 0 || p.H.Options || p.H.TTL <= 1 {
+	if p.H.Fragment || p.H.FragHdr != 0 || p.H.Options || p.H.TTL <= 1 || p.Meta.PartialInner(&p.H) {
 		return false
 	}
 	switch p.H.Proto {

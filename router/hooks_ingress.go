@@ -15,13 +15,11 @@ type parseHook struct{}
 func (*parseHook) Name() string { return "parse" }
 
 func (*parseHook) Handle(p *Packet) packet.Verdict {
-	h, reason := packet.Parse(p.Bytes)
-	if reason != packet.NotDropped {
+	if reason := p.H.Parse(p.Bytes); reason != packet.NotDropped {
 		p.H = packet.Headers{}
 		return p.refuse(reason)
 	}
-	p.H = h
-	p.Bytes = p.Bytes[:h.Len]
+	p.Bytes = p.Bytes[:p.H.Len]
 	return packet.Accept
 }
 
@@ -102,13 +100,20 @@ func (d *defragHook) Handle(p *Packet) packet.Verdict {
 	return packet.Accept
 }
 
-// verifyHook checks transport checksums. What the kernel vouches for, or left unfinished, is not checked.
+// verifyHook checks transport checksums. What the kernel vouches for, or left unfinished, is not checked; what it
+// left unfinished inside a tunnel is finished, since below only the outer headers are known.
 type verifyHook struct{}
 
 func (*verifyHook) Name() string { return "verify" }
 
 func (*verifyHook) Handle(p *Packet) packet.Verdict {
-	return p.refuse(packet.VerifyTransport(p.Bytes, &p.H, &p.Meta))
+	if reason := packet.VerifyTransport(p.Bytes, &p.H, &p.Meta); reason != packet.NotDropped {
+		return p.refuse(reason)
+	}
+	if p.Meta.PartialInner(&p.H) {
+		packet.FinishChecksum(p.Bytes, &p.H, &p.Meta)
+	}
+	return packet.Accept
 }
 
 // conntrackHook finds or makes the packet's connection and steps it.

@@ -235,7 +235,12 @@ func (r *Router) tick() {
 	}
 	r.local.mu.Lock()
 	defer r.local.mu.Unlock()
-	r.fragments.Expire(now, r.fragmentTimeout)
+	told := uint64(0)
+	dropped := r.fragments.Expire(now, func(in int, first []byte) {
+		told++
+		r.fragmentTimeout(in, first)
+	})
+	r.local.lane.drops[packet.FragmentTimeout].Add(uint64(dropped) - told)
 	r.local.lane.flush()
 }
 

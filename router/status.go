@@ -65,8 +65,12 @@ func (r *Router) Status() Status {
 	return s
 }
 
-// Drops returns how many packets were dropped for a reason.
+// Drops returns how many packets were dropped for a reason. Datagrams that gave their memory to newer ones count
+// as one each.
 func (r *Router) Drops(reason packet.DropReason) (n uint64) {
+	if reason == packet.FragmentMemory {
+		n = r.fragments.Evicted()
+	}
 	for l := range r.lanes() {
 		n += l.drops[reason].Load()
 	}

@@ -36,38 +36,45 @@ type Headers struct {
 }
 
 // Parse checks the IP header and, in an unfragmented packet or a first fragment, the transport header of b, and
-// says where they are. ICMP and ICMPv6 in the other family are Malformed. Bytes of b behind the IP packet's own length are ignored: callers cut b to Headers.Len.
-// It does not verify transport checksums: see [VerifyTransport]. With a reason other than [NotDropped] the
-// Headers are not to be used.
-func Parse(b []byte) (Headers, DropReason) {
+// says where they are. ICMP and ICMPv6 in the other family are Malformed. Bytes of b behind the IP packet's own
+// length are ignored: callers cut b to Headers.Len. It does not verify transport checksums: see [VerifyTransport].
+// With a reason other than [NotDropped] the Headers are not to be used.
+func Parse(b []byte) (h Headers, reason DropReason) {
+	reason = h.Parse(b)
+	return h, reason
+}
+
+// Parse is [Parse] into a Headers that is used again: it sets all of h.
+func (h *Headers) Parse(b []byte) DropReason {
 	if len(b) == 0 {
-		return Headers{}, Malformed
+		return Malformed
 	}
 	switch b[0] >> 4 {
 	case 4:
-		return parseIPv4(b)
+		return h.parseIPv4(b)
 	case 6:
-		return parseIPv6(b)
+		return h.parseIPv6(b)
 	}
-	return Headers{}, Malformed
+	return Malformed
 }
 
-func parseIPv4(b []byte) (Headers, DropReason) {
+func (h *Headers) parseIPv4(b []byte) DropReason {
 	ip, err := ParseIPv4(b)
 	if err != nil {
-		return Headers{}, Malformed
+		return Malformed
 	}
-	if Checksum(ip[:ip.HeaderLen()], 0) != 0xffff {
-		return Headers{}, BadIPChecksum
+	size := ip.HeaderLen()
+	if Checksum(ip[:size], 0) != 0xffff {
+		return BadIPChecksum
 	}
-	h := Headers{
+	*h = Headers{
 		Family: 4, Proto: ip.Proto(), TTL: ip.TTL(), DF: ip.DF(),
-		Options: ip.HeaderLen() > IPv4Size,
+		Options: size > IPv4Size,
 		FragOff: ip.FragOffset(), MoreFrag: ip.MoreFragments(),
-		ID: uint32(ip.ID()), L4: uint16(ip.HeaderLen()), Len: uint16(ip.TotalLen()),
+		ID: uint32(ip.ID()), L4: uint16(size), Len: uint16(len(ip)),
 	}
 	h.Fragment = h.MoreFrag || h.FragOff != 0
-	return h, h.parseTransport(b[:h.Len])
+	return h.parseTransport(ip)
 }
 
 // parseTransport finds the end of the transport header and checks that it is whole. A later fragment has none. An

@@ -67,19 +67,19 @@ func (p IPv6) Src() []byte { return p[8:24] }
 // Dst returns the destination address: sixteen bytes of the packet itself.
 func (p IPv6) Dst() []byte { return p[24:40] }
 
-func parseIPv6(b []byte) (Headers, DropReason) {
+func (h *Headers) parseIPv6(b []byte) DropReason {
 	ip, err := ParseIPv6(b)
 	if err != nil {
-		return Headers{}, Malformed
+		return Malformed
 	}
-	h := Headers{Family: 6, TTL: ip.HopLimit(), DF: true, Len: uint16(len(ip))}
+	*h = Headers{Family: 6, TTL: ip.HopLimit(), DF: true, Len: uint16(len(ip))}
 	switch reason := h.walkExtensions(ip); {
 	case reason == Malformed && h.Fragment:
-		return Headers{}, FragmentInvalid // RFC 7112, section 5: a first fragment has all headers
+		return FragmentInvalid // RFC 7112, section 5: a first fragment has all headers
 	case reason != NotDropped:
-		return Headers{}, reason
+		return reason
 	}
-	return h, h.parseTransport(ip)
+	return h.parseTransport(ip)
 }
 
 // walkExtensions sets Proto, L4 and the fragment fields. A later fragment ends the walk: what follows is payload.
