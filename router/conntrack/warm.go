@@ -19,48 +19,57 @@ func (t *Table) Warm(shard int, batch []*Packet) {
 	}
 }
 
-// warm does each step for all packets before it goes on to the next, so that no load waits for another packet's. s.mu
-// is held.
+// warm does each step for all packets before it goes on to the next, and nothing but loads in the steps that have to
+// wait for memory, so that many of them are under way at once. s.mu is held.
 func (s *shard) warm(batch []*Packet) {
-	var places [warmBatch]place
+	var hashes [warmBatch]uint64
 	var slots [warmBatch]uint32
-	sum := uint32(0)
-	for i, p := range batch {
+	n := 0
+	for _, p := range batch {
 		var k key
 		h := p.H
 		class, reason := k.keyOf(p.Bytes, p.Bytes[h.L4:h.Len], h.Family, h.Proto)
-		if reason != packet.NotDropped || class != classFlow || h.FragOff != 0 {
-			continue
-		}
-		places[i] = s.index.place(k.hash(&s.table.secret))
-		sum += places[i].seg[places[i].a]
-	}
-	for i := range batch {
-		if places[i].seg == nil {
-			continue
-		}
-		if slots[i] = places[i].likely(); slots[i] != 0 {
-			sum += s.entry(slots[i]).kind
+		if reason == packet.NotDropped && class == classFlow && h.FragOff == 0 {
+			hashes[n] = k.hash(&s.table.secret)
+			n++
 		}
 	}
-	for i := range batch {
-		if slots[i] == 0 {
-			continue
+	sum := uint32(0)
+	for _, h := range hashes[:n] {
+		p := s.index.place(h)
+		sum += p.seg[p.a]
+	}
+	found := 0
+	for _, h := range hashes[:n] {
+		if slot := s.index.likely(h); slot != 0 {
+			slots[found] = slot
+			found++
 		}
-		e := s.entry(slots[i])
-		sum += e.gen // the other line
-		if e.l4 != 0 && uint8(e.kind) == packet.ProtoTCP {
-			sum += s.tcp.at(e.l4).lastSeq
-		}
-		if e.kind&kindV6 != 0 {
-			sum += uint32(s.addrs.at(uint32(e.pair[0]))[0][0][0])
-		}
+	}
+	for _, slot := range slots[:found] {
+		e := s.entry(slot)
+		sum += e.kind + e.gen // one of each of its lines
+	}
+	for _, slot := range slots[:found] {
+		sum += s.warmState(s.entry(slot))
 	}
 	s.warmed = sum
 }
 
-// likely returns the slot of the first item with the tag of p: nearly always the one that is looked for.
-func (p *place) likely() uint32 {
+// warmState reads what an entry has elsewhere.
+func (s *shard) warmState(e *entry) (sum uint32) {
+	if e.l4 != 0 && uint8(e.kind) == packet.ProtoTCP {
+		sum += s.tcp.at(e.l4).lastSeq
+	}
+	if e.kind&kindV6 != 0 {
+		sum += uint32(s.addrs.at(uint32(e.pair[0]))[0][0][0])
+	}
+	return sum
+}
+
+// likely returns the slot of the first item with the tag of a hash: nearly always the one that is looked for.
+func (ix *index) likely(h uint64) uint32 {
+	p := ix.place(h)
 	for _, at := range [2]uint32{p.a, p.b} {
 		for _, v := range p.seg[at : at+bucketSlots] {
 			if v&tagMask == p.tag && v != 0 {
