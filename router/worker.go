@@ -8,6 +8,7 @@ import (
 
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 
+	"github.com/natrouter/natrouter/router/conntrack"
 	"github.com/natrouter/natrouter/router/packet"
 	"github.com/natrouter/natrouter/router/tun"
 )
@@ -24,6 +25,13 @@ const bufferSize = headroom + tun.MaxPacket
 // bufferStride sets a lane's buffers an odd number of cache lines apart: at page distance the headers of a whole
 // batch would compete for the same few lines of the cache.
 const bufferStride = (bufferSize/64 + 1 | 1) * 64
+
+// warmFlows is from how many connections on their state no longer fits the caches, so that a lane fetches that of a
+// whole batch before it begins; warmPackets is from how many packets on that pays.
+const (
+	warmFlows   = 1 << 13
+	warmPackets = 4
+)
 
 // worker serves queue w of every interface. The kernel sends both directions of a connection to the same queue
 // number, so a worker's connections are its own: one shard of the table, one netstack.
@@ -43,6 +51,7 @@ type lane struct {
 	queue  tun.Queue
 
 	packet Packet
+	ahead  *lookahead    // nil: the router's own host
 	frames []tun.Frame   // what Read fills
 	out    [][]tun.Frame // by interface: what the batch sends
 	spare  [][]byte      // buffers for what the lane makes itself; the first used are in out
@@ -65,6 +74,7 @@ func newLane(r *Router, w *worker, nif *netInterface, q tun.Queue) *lane {
 	l.sent = make([]traffic, len(r.interfaces))
 	if q != nil {
 		l.frames = make([]tun.Frame, batchSize)
+		l.ahead = &lookahead{}
 		buffers := make([]byte, batchSize*bufferStride)
 		for i := range l.frames {
 			l.frames[i] = tun.Frame{Buf: buffers[i*bufferStride:][:bufferSize:bufferSize], Off: headroom}
@@ -91,6 +101,9 @@ func (l *lane) run() error {
 // handle walks a batch through the pipeline and sends what came of it. The frames are the lane's to change.
 func (l *lane) handle(frames []tun.Frame) {
 	now := l.router.now()
+	if len(frames) >= warmPackets && l.router.table.Len() > warmFlows {
+		l.ahead.warm(l.router.table, l.worker.index, frames)
+	}
 	for i := range frames {
 		f := &frames[i]
 		p := &l.packet
@@ -102,6 +115,28 @@ func (l *lane) handle(frames []tun.Frame) {
 		f.Off = headroom
 	}
 	l.flush()
+}
+
+// lookahead is room for a first glance at a batch.
+type lookahead struct {
+	headers [batchSize]packet.Headers
+	packets [batchSize]conntrack.Packet
+	batch   [batchSize]*conntrack.Packet
+}
+
+// warm has the table fetch the connections of a batch. It decides nothing: what it can't read it leaves out.
+func (a *lookahead) warm(table *conntrack.Table, shard int, frames []tun.Frame) {
+	n := 0
+	for i := range frames[:min(len(frames), batchSize)] {
+		h, b := &a.headers[n], frames[i].Bytes()
+		if h.Parse(b) != packet.NotDropped {
+			continue
+		}
+		a.packets[n] = conntrack.Packet{Bytes: b[:h.Len], H: h, Meta: &frames[i].Meta}
+		a.batch[n] = &a.packets[n]
+		n++
+	}
+	table.Warm(shard, a.batch[:n])
 }
 
 // take returns a buffer that is the lane's until the batch is sent.
