@@ -14,6 +14,8 @@ traceroute traceroute
 tcpdump tcpdump
 ip iproute2
 nft nftables
+turnserver coturn
+turnutils_natdiscovery coturn
 END
 
 [ -n "$missing" ] || exit 0

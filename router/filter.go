@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/natrouter/natrouter/router/alg"
 	"github.com/natrouter/natrouter/router/conntrack"
 	"github.com/natrouter/natrouter/router/packet"
 )
@@ -22,7 +23,8 @@ type filterRule struct {
 	source, destination []conntrack.AddrRange
 	proto               uint8
 	ports               []conntrack.PortRange
-	states              uint8 // bits of state; 0: any
+	states              uint8  // bits of state; 0: any
+	helper              string // that announced a related connection; empty: any
 	action              FilterAction
 }
 
@@ -37,16 +39,16 @@ const (
 
 var stateNames = map[string]state{"new": stateNew, "established": stateEstablished, "related": stateRelated}
 
-func newFilter(cfg *Filter, interfaces map[string]*netInterface) (*filter, error) {
+func newFilter(cfg *Filter, interfaces map[string]*netInterface, helpers *alg.Registry) (*filter, error) {
 	f := &filter{forward: cfg.Forward, onlyOnNew: true}
 	for i := range cfg.Rules {
 		c := &cfg.Rules[i]
-		if c.Helper != "" {
-			return nil, fmt.Errorf("filter rule %d: no such helper %q", i+1, c.Helper)
+		if c.Helper != "" && helpers.ID(c.Helper) == 0 {
+			return nil, fmt.Errorf("filter rule %d: %w", i+1, &alg.UnknownHelperError{Name: c.Helper})
 		}
 		r := filterRule{
 			source: c.Source, destination: c.Destination, proto: c.Proto, ports: c.Ports, action: c.Action,
-			in: interfaces[c.In], out: interfaces[c.Out],
+			in: interfaces[c.In], out: interfaces[c.Out], helper: c.Helper,
 		}
 		if (c.In != "" && r.in == nil) || (c.Out != "" && r.out == nil) {
 			return nil, fmt.Errorf("filter rule %d: no interface %q", i+1, c.In+c.Out)
@@ -90,11 +92,17 @@ func (f *filter) decide(p *Packet) (action FilterAction, ok bool) {
 			(r.in == nil || r.in == p.in) && (r.out == nil || r.out == p.out) &&
 			(r.proto == 0 || r.proto == p.H.Proto) &&
 			(len(r.ports) == 0 || hasPort && inPorts(r.ports, port)) &&
-			inAddresses(r.source, from) && inAddresses(r.destination, to) {
+			inAddresses(r.source, from) && inAddresses(r.destination, to) &&
+			(r.helper == "" || p.announcedBy(r.helper)) {
 			return r.action, true
 		}
 	}
 	return FilterAccept, false
+}
+
+// announcedBy reports whether the packet's connection was announced by another one's helper, while that one lives.
+func (p *Packet) announcedBy(helper string) bool {
+	return p.Conn.Master != 0 && p.lane.router.kit.MasterHelper(p.Conn.Master) == helper
 }
 
 // destinationPort returns the packet's destination port; ok is false for protocols without.

@@ -11,8 +11,7 @@ import (
 // routeHook finds the egress interface and counts the hop. A connection that has a current route of its own goes
 // by that; others ask netstack, which stands at this place of the list.
 type routeHook struct {
-	fib   *fib
-	table *conntrack.Table
+	fib *fib
 }
 
 func (*routeHook) Name() string { return "route" }
@@ -38,13 +37,7 @@ func (h *routeHook) route(p *Packet) packet.DropReason {
 	if h.fib.lookup(addrOf(dst)) == nil {
 		return packet.NoRoute
 	}
-	if reason := p.lane.worker.stack.route(p); reason != packet.NotDropped {
-		return reason
-	}
-	if p.Conn.ID != 0 && p.Conn.ErrorL3 == 0 {
-		h.table.SetRoute(p.Conn.ID, p.Conn.Dir, p.routeOut())
-	}
-	return packet.NotDropped
+	return p.lane.worker.stack.route(p)
 }
 
 // routeOut is the route that p takes, as a connection keeps it.
@@ -146,7 +139,9 @@ func (*mtuHook) Handle(p *Packet) packet.Verdict {
 	return packet.Accept
 }
 
-// confirmHook puts a new connection into the table.
+// confirmHook puts a new connection into the table, and gives a known one the route that its packet takes. Only here:
+// what has a route of its own is not looked at again (the source in snat, everything on the short way), so a packet
+// that was refused must leave none.
 type confirmHook struct {
 	table *conntrack.Table
 	nat   *nat.NAT
@@ -156,6 +151,9 @@ func (*confirmHook) Name() string { return "confirm" }
 
 func (c *confirmHook) Handle(p *Packet) packet.Verdict {
 	if p.Conn.ID != 0 {
+		if p.in != nil && p.out != nil && !p.cached && p.Conn.ErrorL3 == 0 {
+			c.table.SetRoute(p.Conn.ID, p.Conn.Dir, p.routeOut())
+		}
 		return packet.Accept
 	}
 	if p.out != nil {

@@ -15,6 +15,7 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 
+	"github.com/natrouter/natrouter/router/alg"
 	"github.com/natrouter/natrouter/router/conntrack"
 	"github.com/natrouter/natrouter/router/fragment"
 	"github.com/natrouter/natrouter/router/nat"
@@ -28,6 +29,7 @@ type Options struct {
 	Clock   tcpip.Clock           // nil: the real one
 	Seed    [32]byte              // of every random choice; zero: from the system
 	Log     *slog.Logger          // nil: slog.Default
+	Helpers []alg.Helper          // that rules may assign
 }
 
 // Router is the whole pipeline: its hooks, tables, workers and netstack. Its methods may be called at once.
@@ -43,6 +45,8 @@ type Router struct {
 	own        *ownAddresses
 	table      *conntrack.Table
 	nat        *nat.NAT
+	helpers    *alg.Registry
+	kit        *alg.Kit
 	filter     *filter
 	fragments  *fragment.Reassembler
 	errors     *errorLimit
@@ -65,6 +69,9 @@ func New(cfg Config, opt Options) (*Router, error) {
 	r.start, r.started = r.clock.NowMonotonic(), r.clock.Now()
 	var err error
 	if r.random, err = newRandom(opt.Seed); err != nil {
+		return nil, err
+	}
+	if r.helpers, err = alg.NewRegistry(opt.Helpers...); err != nil {
 		return nil, err
 	}
 	if err := r.makeInterfaces(opt.Devices); err != nil {
@@ -109,7 +116,7 @@ func (r *Router) makeInterfaces(devices map[string]tun.Device) error {
 	}
 	r.fib = newFIB(&r.cfg, byName)
 	var err error
-	r.filter, err = newFilter(&r.cfg.Filter, byName)
+	r.filter, err = newFilter(&r.cfg.Filter, byName, r.helpers)
 	return err
 }
 
@@ -127,6 +134,13 @@ func (r *Router) makeTables() error {
 	}
 	var err error
 	if r.nat, err = nat.New(nc, r.table); err != nil {
+		return err
+	}
+	hc := alg.Config{Registry: r.helpers, Auto: r.cfg.AutoHelper, Table: r.table, NAT: r.nat, Log: r.log}
+	for _, rule := range r.cfg.Helpers {
+		hc.Rules = append(hc.Rules, alg.Rule(rule))
+	}
+	if r.kit, err = alg.New(hc); err != nil {
 		return err
 	}
 	limit := r.cfg.Fragments
@@ -210,6 +224,7 @@ func (r *Router) Run(ctx context.Context) error {
 	for _, w := range r.workers {
 		w.stack.close()
 	}
+	r.kit.Close(r.now())
 	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) && !errors.Is(cause, context.DeadlineExceeded) {
 		return cause
 	}
@@ -233,6 +248,7 @@ func (r *Router) tick() {
 	for _, w := range r.workers {
 		r.expire(w.index, now, expiryPerTick)
 	}
+	r.kit.Tick(now)
 	r.local.mu.Lock()
 	defer r.local.mu.Unlock()
 	told := uint64(0)
@@ -251,6 +267,7 @@ func (r *Router) expire(shard int, now packet.Time, budget int) {
 	for {
 		n := r.table.Reap(shard, dead[:])
 		for i := range dead[:n] {
+			r.kit.Destroy(now, &dead[i])
 			r.nat.Release(now, &dead[i])
 		}
 		if n < len(dead) {

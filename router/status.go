@@ -19,6 +19,8 @@ type Status struct {
 	Mappings   int               `json:"mappings"`
 	Fast       uint64            `json:"fast_path_packets"` // packets that took the fast path
 	Drops      map[string]uint64 `json:"drops"`             // by reason, every reason present, zero ones too
+
+	Helpers map[string]map[string]uint64 `json:"helpers,omitempty"` // by helper: what it and the kit counted
 }
 
 // InterfaceStatus is one interface in numbers. In and out are the router's view: in came from the device. A
@@ -39,7 +41,7 @@ type InterfaceStatus struct {
 func (r *Router) Status() Status {
 	s := Status{
 		Uptime: r.clock.Now().Sub(r.started).Seconds(), Flows: r.table.Len(), FlowsMax: r.cfg.Conntrack.Max,
-		Mappings: r.nat.Stats().Mappings, Drops: make(map[string]uint64, packet.NumReasons),
+		Mappings: r.nat.Stats().Mappings, Helpers: r.kit.Counters(), Drops: make(map[string]uint64, packet.NumReasons),
 	}
 	for reason := packet.NotDropped + 1; reason < packet.NumReasons; reason++ {
 		s.Drops[reason.String()] = r.Drops(reason)
@@ -148,7 +150,7 @@ func (r *Router) Flows(f FlowFilter) ([]Flow, error) {
 	flows, now := []Flow{}, r.now()
 	r.table.Walk(now, func(s *conntrack.Snapshot) bool {
 		if m.matches(s) {
-			flows = append(flows, newFlow(s, now))
+			flows = append(flows, r.newFlow(s, now))
 		}
 		return f.Limit == 0 || len(flows) < f.Limit
 	})
@@ -193,9 +195,10 @@ var statusNames = []struct {
 	{conntrack.SrcNAT, "snat"}, {conntrack.DstNAT, "dnat"}, {conntrack.HelperSet, "helper"},
 }
 
-func newFlow(s *conntrack.Snapshot, now packet.Time) Flow {
+func (r *Router) newFlow(s *conntrack.Snapshot, now packet.Time) Flow {
 	f := Flow{
 		ID: uint64(s.ID), Proto: conntrack.ProtoName(s.Tuples[0].Proto), State: s.State, Status: []string{}, Mark: s.Mark,
+		Helper:  r.helpers.Name(s.Helper),
 		Timeout: time.Duration(s.Timeout).Seconds(), Age: time.Duration(now - s.Start).Seconds(),
 	}
 	for _, n := range statusNames {

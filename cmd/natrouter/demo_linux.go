@@ -125,7 +125,7 @@ func newDemo(out, errOut io.Writer) (*demo, error) {
 	if err != nil {
 		return nil, err
 	}
-	if d.router, err = router.New(file.Config, router.Options{Devices: devices, Log: log}); err != nil {
+	if d.router, err = router.New(file.Config, router.Options{Devices: devices, Helpers: helpers(), Log: log}); err != nil {
 		closeAll(devices)
 		return nil, err
 	}

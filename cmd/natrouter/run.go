@@ -102,7 +102,7 @@ func (d *daemon) build(file *config.File, devices map[string]tun.Device, user *a
 		}
 		log.Info("privileges dropped", "user", user.name)
 	}
-	return router.New(file.Config, router.Options{Devices: devices, Log: log})
+	return router.New(file.Config, router.Options{Devices: devices, Helpers: helpers(), Log: log})
 }
 
 // loadConfig reads the configuration. Its mistakes are printed as they are, FILE:LINE first, and exit with 2.

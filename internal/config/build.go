@@ -55,6 +55,9 @@ func (b *builder) build(root *table) {
 	cfg.ErrorRate = value[int](root.sub("icmp"), "error_rate")
 	cfg.FastPath = value[bool](root.sub("fast_path"), "enabled")
 	b.features(root)
+	if len(b.errors) == 0 { // rules that can't be read clash with nothing
+		b.clashes(cfg)
+	}
 }
 
 // program builds what concerns the program and not the packets.

@@ -10,11 +10,11 @@ import (
 var unbuilt = []struct {
 	key string // with the path of its table
 
-	// only is the one value that the key takes; nil: its default.
-	only any
+	// built are the values that the key takes, the first the one to be advised; nil: its default alone.
+	built []any
 }{
-	{key: "helper.name", only: noHelper},
-	{key: "conntrack.auto_helper"},
+	{key: "helper.name", built: []any{noHelper, "pptp"}},
+	{key: "filter.rule.helper", built: []any{"", "pptp"}},
 	{key: "metrics.listen"},
 }
 
@@ -26,12 +26,12 @@ func (b *builder) features(root *table) {
 		for _, t := range tablesAt(root, path[:len(path)-1]) {
 			k := find(t.keys, name)
 			v, given := t.values[name]
-			only := f.only
-			if only == nil {
-				only = k.def
+			built := f.built
+			if built == nil {
+				built = []any{k.def}
 			}
-			if given && v != only && !b.reported(t.line(name)) {
-				b.errorf(t.line(name), "%s = %s is not supported yet: %s", name, literal(v), leaveOut(t, only))
+			if given && !slices.Contains(built, v) && !b.reported(t.line(name)) {
+				b.errorf(t.line(name), "%s = %s is not supported yet: %s", name, literal(v), leaveOut(t, built[0]))
 			}
 		}
 	}

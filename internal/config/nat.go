@@ -260,7 +260,8 @@ func (b *builder) checkPrefixes(t *table, r nat.Rule, to []target) {
 		case !in.IsValid() || !out.IsValid():
 			b.errorf(t.line("to"), "source and to need a network of each family or of none, and one of them lacks %s: add it", family)
 		case in.Bits() != out.Bits():
-			b.errorf(t.line("to"), "%s maps one to one, and %s and %s differ in size: write two of the same length", name, in, out)
+			b.errorf(t.line("to"), "%s maps one to one, and %s in source (line %d) and %s differ in size: write two of the same length",
+				name, in, t.line("source"), out)
 		case in.Overlaps(out):
 			b.errorf(t.line("to"), "%s would map %s onto itself: write another network in to", name, in)
 		case r.Action == nat.NPTv6 && in.Bits() > 64:

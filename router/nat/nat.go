@@ -58,6 +58,13 @@ type claim struct {
 	iface int // the outside interface they belong to
 }
 
+// Check is the part of [New] that refuses: for who wants to know whether rules are right without an engine. Its error
+// joins [RuleError] values too.
+func Check(cfg Config) error {
+	setDefaults(&cfg)
+	return check(&cfg)
+}
+
 // New checks the rules against each other and makes the engine for a connection table; without one (nil) no tuple
 // counts as taken by a connection. An error joins [RuleError] values that name both lines of a clash.
 func New(cfg Config, table *conntrack.Table) (*NAT, error) {

@@ -1,0 +1,13 @@
+package main
+
+import (
+	"github.com/natrouter/natrouter/router/alg"
+	"github.com/natrouter/natrouter/router/alg/pptp"
+)
+
+// helpers are the helpers of this program: a new one is its folder and a line here.
+func helpers() []alg.Helper {
+	return []alg.Helper{
+		pptp.New(),
+	}
+}
