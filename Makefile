@@ -29,8 +29,9 @@ lint:
 
 check: lint test
 
+# BENCHFLAGS: -quick for two minutes, -run and -systems to select; go run ./integration/bench -h lists all.
 bench:
-	$(GO) test -run '^$$' -bench . -benchmem ./router/...
+	$(GO) run ./integration/bench -micro $(BENCHFLAGS)
 
 # Each fuzz target for FUZZTIME.
 fuzz:
