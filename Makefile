@@ -29,7 +29,7 @@ lint:
 
 check: lint test
 
-# BENCHFLAGS: -quick for two minutes, -run and -systems to select; go run ./integration/bench -h lists all.
+# BENCHFLAGS: -quick for a short run, -run and -systems to select; go run ./integration/bench -h lists all.
 bench:
 	$(GO) run ./integration/bench -micro $(BENCHFLAGS)
 

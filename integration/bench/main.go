@@ -51,7 +51,7 @@ func parseOptions(args []string, errOut io.Writer) (*options, error) {
 	flags.SetOutput(errOut)
 	flags.IntVar(&o.rounds, "rounds", 5, "how often each system is measured in each workload")
 	flags.DurationVar(&o.window, "window", time.Second, "how long one measurement takes")
-	flags.BoolVar(&o.quick, "quick", false, "a run of two minutes: three short rounds of the workloads that have a bar")
+	flags.BoolVar(&o.quick, "quick", false, "three short rounds of the most important workloads, under three minutes")
 	flags.BoolVar(&o.micro, "micro", false, "run the micro-benchmarks of router/... first and sum them up, too")
 	flags.StringVar(&o.json, "json", "", "write all figures to this `file`")
 	flags.StringVar(&o.program, "natrouter", "", "measure this `program` instead of building one")
@@ -116,7 +116,7 @@ func run(ctx context.Context, o *options, out io.Writer) error {
 	report := newReport(o)
 	if o.micro {
 		fmt.Fprintln(os.Stderr, "micro-benchmarks of router/...")
-		micro, err := runMicro(ctx, os.Stderr)
+		micro, err := runMicro(ctx, o.quick, os.Stderr)
 		if err != nil {
 			return fmt.Errorf("micro-benchmarks: %w", err)
 		}

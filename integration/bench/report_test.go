@@ -101,7 +101,9 @@ PASS
 	}
 	var out strings.Builder
 	printMicro(&out, got)
-	if !strings.Contains(out.String(), "171.9") {
-		t.Errorf("%s", out.String())
+	for _, want := range []string{"172", "<=120", "missed", "171.9", "no such benchmark"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %q in\n%s", want, out.String())
+		}
 	}
 }

@@ -18,7 +18,7 @@ func startSlirp(ctx context.Context, s *system) error {
 	if err != nil {
 		return fmt.Errorf("not installed")
 	}
-	s.oneWay, s.clientLink = true, "tap0"
+	s.clientLink = "tap0"
 	if err := s.server.Address("lo", netip.PrefixFrom(serverAddr, 32)); err != nil {
 		return err
 	}

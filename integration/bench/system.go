@@ -58,7 +58,6 @@ type system struct {
 	server4        netip.Addr // what the client calls the server
 	process        *exec.Cmd  // nil: the kernel itself
 	clientLink     string
-	oneWay         bool         // the server has one address for it
 	flush          func() error // forgets all flows; nil: they are forgotten soon enough
 	closers        []func()
 	err            error
@@ -91,7 +90,7 @@ func starters(o *options, program, dir string) map[string]func(context.Context, 
 	return map[string]func(context.Context, *system) error{
 		natrouterName: natrouter(natrouterConfig{fast: true, max: 1 << 20}),
 		slowName:      natrouter(natrouterConfig{max: 1 << 20}),
-		crowdName:     natrouter(natrouterConfig{fast: true, max: 4 * o.crowd, udpTimeout: crowdTimeout}),
+		crowdName:     natrouter(natrouterConfig{fast: true, max: o.crowd + o.crowd/4, udpTimeout: crowdTimeout}),
 		copyName:      func(ctx context.Context, s *system) error { return startTunPair(ctx, s, childCopy, true) },
 		plainCopyName: func(ctx context.Context, s *system) error { return startTunPair(ctx, s, childCopy, false) },
 		netstackName:  func(ctx context.Context, s *system) error { return startTunPair(ctx, s, childNetstack, false) },

@@ -34,7 +34,7 @@ type load struct {
 	ended bool        // guarded by mu
 }
 
-// start connects all connections and lets them run.
+// start makes all connections, and lets them run once they are there.
 func (b bulk) start(ctx context.Context, s *system) (_ *load, err error) {
 	l := &load{}
 	defer func() {
@@ -45,19 +45,31 @@ func (b bulk) start(ctx context.Context, s *system) (_ *load, err error) {
 	if err := l.listen(s, bulkPort, l.receive); err != nil {
 		return nil, err
 	}
-	if err := l.listen(s, sourcePort, l.send); err != nil {
+	if err := l.listen(s, sourcePort, l.sendWhenTold); err != nil {
 		return nil, err
 	}
-	for i := range b.up + b.down {
-		port, work := uint16(bulkPort), l.send
+	conns := make([]net.Conn, b.up+b.down)
+	for i := range conns {
+		port := uint16(bulkPort)
 		if i >= b.up {
-			port, work = sourcePort, l.receive
+			port = sourcePort
 		}
 		c, err := s.client.Dial(ctx, "tcp", netip.AddrPortFrom(s.server4, port))
 		if err != nil {
 			return nil, fmt.Errorf("connection %d of %d: %w", i+1, b.up+b.down, err)
 		}
-		l.run(c, work)
+		l.keep(c)
+		conns[i] = c
+	}
+	for i, c := range conns {
+		if i < b.up {
+			l.wait.Go(func() { l.send(c) })
+			continue
+		}
+		if _, err := c.Write([]byte{0}); err != nil {
+			return nil, err
+		}
+		l.wait.Go(func() { l.receive(c) })
 	}
 	return l, nil
 }
@@ -74,22 +86,19 @@ func (l *load) listen(s *system, port uint16, work func(net.Conn)) error {
 			if err != nil {
 				return
 			}
-			l.run(c, work)
+			l.keep(c)
+			l.wait.Go(func() { work(c) })
 		}
 	})
 	l.keep(listener)
 	return nil
 }
 
-// run has a connection work until it is closed.
-func (l *load) run(c net.Conn, work func(net.Conn)) {
-	_ = c.(*net.TCPConn).SetLinger(0) // what is on the way when the load stops, nobody wants
-	l.keep(c)
-	l.wait.Go(func() { work(c) })
-}
-
 // keep has c closed when the load stops.
 func (l *load) keep(c io.Closer) {
+	if c, ok := c.(*net.TCPConn); ok {
+		_ = c.SetLinger(0) // what is on the way when the load stops, nobody wants
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.ended {
@@ -105,6 +114,14 @@ func (l *load) send(c net.Conn) {
 		if _, err := c.Write(buf); err != nil {
 			return
 		}
+	}
+}
+
+// sendWhenTold waits for a byte before it sends.
+func (l *load) sendWhenTold(c net.Conn) {
+	var told [1]byte
+	if _, err := c.Read(told[:]); err == nil {
+		l.send(c)
 	}
 }
 

@@ -100,7 +100,7 @@ func (f flood) start(ctx context.Context, s *system, arrived, sent *atomic.Uint6
 }
 
 func (f flood) destinations(s *system) []netip.Addr {
-	if f.flows == 1 || s.oneWay {
+	if f.flows == 1 {
 		return []netip.Addr{s.server4}
 	}
 	to := make([]netip.Addr, f.flows)
