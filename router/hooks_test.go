@@ -270,3 +270,31 @@ func discard(n *network) *sink {
 	}
 	return s
 }
+
+// TestDroppedLeavesNoMapping: what a new connection reserved is given back when its packet is refused after snat.
+func TestDroppedLeavesNoMapping(t *testing.T) {
+	cfg := testConfig()
+	cfg.Interfaces[1].MTU = 1400
+	n := newNetwork(t, cfg)
+	n.one(n.send("lan0", testpkt.UDP{Src: port(client4, 5000), Dst: port(server4, 53), DF: true, Payload: pattern(1400)}.Bytes()), "lan0")
+	n.reason(packet.TooBig)
+	if s := n.r.Status(); s.Mappings != 0 || s.Flows != 0 {
+		t.Errorf("%d mappings and %d flows are left", s.Mappings, s.Flows)
+	}
+}
+
+// TestBuffersAreTakenBack: what a lane makes itself (fragments here) uses the same buffers batch after batch.
+func TestBuffersAreTakenBack(t *testing.T) {
+	cfg := testConfig()
+	cfg.Interfaces[1].MTU = 600
+	n := newNetwork(t, cfg)
+	b := testpkt.UDP{Src: port(client4, 5000), Dst: port(server4, 53), Payload: pattern(1400)}.Bytes()
+	n.send("lan0", b)
+	first := len(n.lane("lan0").spare)
+	for range 20 {
+		n.send("lan0", b)
+	}
+	if now := len(n.lane("lan0").spare); first == 0 || now != first {
+		t.Errorf("%d buffers after the first batch, %d after 21", first, now)
+	}
+}

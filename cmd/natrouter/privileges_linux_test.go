@@ -20,7 +20,7 @@ func TestDropPrivileges(t *testing.T) {
 		return
 	}
 	if os.Geteuid() != 0 {
-		t.Skip("needs root")
+		t.Skip("SKIPPED root: dropping privileges needs them")
 	}
 	cmd := exec.Command(os.Args[0], "-test.run=^TestDropPrivileges$", "-test.count=1", "-test.v")
 	cmd.Env = append(os.Environ(), dropChild+"=1")

@@ -121,7 +121,7 @@ func BenchmarkMapping(b *testing.B) {
 // A mapping and its indexes take about 100 bytes.
 func TestMappingMemory(t *testing.T) {
 	if testing.Short() {
-		t.Skip("makes 200000 mappings")
+		t.Skip("SKIPPED short: makes 200000 mappings")
 	}
 	var before, after runtime.MemStats
 	runtime.GC()
