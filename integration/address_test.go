@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/natrouter/natrouter/integration/lab"
 	"github.com/natrouter/natrouter/internal/netlab"
 	"github.com/natrouter/natrouter/internal/testpkt"
 )
@@ -15,24 +16,24 @@ const quiet = 50 * time.Millisecond
 
 // TestRouterAddresses pings every address of the router from each side. Its private addresses are hidden from outside.
 func TestRouterAddresses(t *testing.T) {
-	needLab(t)
-	l := newLab(t, labConfig{})
-	sniff(t, l.client, "lan0", checksums, nil)
-	sniff(t, l.server, "wan0", checksums, nil)
-	for _, e := range families {
-		must(t, l.server.Route("wan0", e.inside, netip.Addr{}))
-		for _, to := range []netip.Addr{e.lan, e.wan} {
-			if _, err := netlab.Ping(t.Context(), l.client, e.client, to); err != nil {
+	lab.NeedLab(t)
+	l := newPair(t, lab.Config{})
+	lab.Sniff(t, l.Client, "lan0", lab.Checksums, nil)
+	lab.Sniff(t, l.Server, "wan0", lab.Checksums, nil)
+	for _, e := range lab.Families {
+		lab.Must(t, l.Server.Route("wan0", e.Inside, netip.Addr{}))
+		for _, to := range []netip.Addr{e.LAN, e.WAN} {
+			if _, err := netlab.Ping(t.Context(), l.Client, e.Client, to); err != nil {
 				t.Errorf("client pings %s: %v", to, err)
 			}
 		}
-		if _, err := netlab.Ping(t.Context(), l.server, e.server, e.wan); err != nil {
-			t.Errorf("server pings %s: %v", e.wan, err)
+		if _, err := netlab.Ping(t.Context(), l.Server, e.Server, e.WAN); err != nil {
+			t.Errorf("server pings %s: %v", e.WAN, err)
 		}
-		before := l.status().Drops
-		must(t, l.server.Inject("wan0", testpkt.Echo{Src: e.server, Dst: e.lan, ID: 1, TTL: 64}.Bytes()))
+		before := l.Status().Drops
+		lab.Must(t, l.Server.Inject("wan0", testpkt.Echo{Src: e.Server, Dst: e.LAN, ID: 1, TTL: 64}.Bytes()))
 		if reason := l.droppedOnce(t, before); reason != "input-filtered" {
-			t.Errorf("server pings %s: dropped as %s", e.lan, reason)
+			t.Errorf("server pings %s: dropped as %s", e.LAN, reason)
 		}
 	}
 }
@@ -72,22 +73,22 @@ func unsolicited(from, to netip.Addr) map[string][]byte {
 // TestUnsolicited sends each kind of packet to the outside address and to a pool address: it is dropped, for one
 // reason, and neither side sees anything of it.
 func TestUnsolicited(t *testing.T) {
-	needLab(t)
-	l := newLab(t, labConfig{rules: poolRule})
+	lab.NeedLab(t)
+	l := newPair(t, lab.Config{Rules: poolRule})
 	all := func(p netlab.Sniffed) bool { return !p.Outgoing }
 	fine := func(netlab.Sniffed) error { return nil }
-	inside := sniff(t, l.client, "lan0", fine, all)
-	outside := sniff(t, l.server, "wan0", fine, all)
-	for _, e := range families {
-		pool := addr("203.0.113.101")
-		if e.server.Is6() {
-			pool = addr("2001:db8:113::101")
+	inside := lab.Sniff(t, l.Client, "lan0", fine, all)
+	outside := lab.Sniff(t, l.Server, "wan0", fine, all)
+	for _, e := range lab.Families {
+		pool := lab.Addr("203.0.113.101")
+		if e.Server.Is6() {
+			pool = lab.Addr("2001:db8:113::101")
 		}
-		for _, to := range []netip.Addr{e.wan, pool} {
-			for name, p := range unsolicited(e.server, to) {
+		for _, to := range []netip.Addr{e.WAN, pool} {
+			for name, p := range unsolicited(e.Server, to) {
 				t.Run(fmt.Sprintf("%s to %s", name, to), func(t *testing.T) {
-					before := l.status().Drops
-					must(t, l.server.Inject("wan0", p))
+					before := l.Status().Drops
+					lab.Must(t, l.Server.Inject("wan0", p))
 					reason := l.droppedOnce(t, before)
 					if reason != "no-mapping" && (name != "SCTP" || reason != "malformed" && reason != "bad-checksum") {
 						t.Errorf("dropped as %s", reason)
@@ -96,18 +97,18 @@ func TestUnsolicited(t *testing.T) {
 			}
 		}
 	}
-	for _, s := range []*sniffer{inside, outside} {
-		if p, ok := s.find(quiet, func(netlab.Sniffed) bool { return true }); ok {
-			t.Errorf("%s: % x came out", s.name, p.Data)
+	for _, s := range []*lab.Sniffer{inside, outside} {
+		if p, ok := s.Find(quiet, func(netlab.Sniffed) bool { return true }); ok {
+			t.Errorf("%s: % x came out", s.Name, p.Data)
 		}
 	}
 }
 
 // droppedOnce waits until a packet was dropped and returns why; more than one drop is an error.
-func (l *lab) droppedOnce(t *testing.T, before map[string]uint64) (reason string) {
+func (l *pair) droppedOnce(t *testing.T, before map[string]uint64) (reason string) {
 	t.Helper()
 	for deadline := time.Now().Add(errorIn); time.Now().Before(deadline) && reason == ""; {
-		for name, n := range l.status().Drops {
+		for name, n := range l.Status().Drops {
 			switch {
 			case n == before[name]:
 			case n == before[name]+1 && reason == "":

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/natrouter/natrouter/integration/lab"
 	"github.com/natrouter/natrouter/internal/netlab"
 	"github.com/natrouter/natrouter/internal/testpkt"
 )
@@ -14,23 +15,23 @@ import (
 // TestRefusals starts the router with what it can't work with: it ends with the right code and one line that names the
 // place and the remedy.
 func TestRefusals(t *testing.T) {
-	needLab(t)
+	lab.NeedLab(t)
 	for _, tt := range []struct {
 		name, config string
 		code         int
 		want         []string
 	}{
-		{"unknown key", labConfig{lan: "adress = []"}.text(), 2, []string{"natrouter.toml:", `"adress"`, `"address"`}},
-		{"wrong value", labConfig{lan: `mtu = "big"`}.text(), 2, []string{"natrouter.toml:", "mtu"}},
-		{"address clash", labConfig{wan: ""}.text() + "\n[[interface]]\nname = \"dmz0\"\naddress = \"10.77.0.1/24\"\n", 2,
+		{"unknown key", lab.Config{LAN: "adress = []"}.Text(), 2, []string{"natrouter.toml:", `"adress"`, `"address"`}},
+		{"wrong value", lab.Config{LAN: `mtu = "big"`}.Text(), 2, []string{"natrouter.toml:", "mtu"}},
+		{"address clash", lab.Config{WAN: ""}.Text() + "\n[[interface]]\nname = \"dmz0\"\naddress = \"10.77.0.1/24\"\n", 2,
 			[]string{"natrouter.toml:", "10.77.0.1"}},
-		{"route to an unknown interface", labConfig{rules: "[[route]]\nto = \"192.0.2.0/24\"\ninterface = \"dmz0\"\n"}.text(), 2,
+		{"route to an unknown interface", lab.Config{Rules: "[[route]]\nto = \"192.0.2.0/24\"\ninterface = \"dmz0\"\n"}.Text(), 2,
 			[]string{"natrouter.toml:", "dmz0"}},
-		{"namespace that does not exist", labConfig{}.text(), 1, []string{"lan0", "client", "ip netns add"}},
+		{"namespace that does not exist", lab.Config{}.Text(), 1, []string{"lan0", "client", "ip netns add"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			d := launch(t, newNamespace(t, "router"), tt.config, nil)
-			d.mustRefuse(tt.code, tt.want...)
+			d := lab.Launch(t, lab.NewNamespace(t, "router"), tt.config, nil)
+			mustRefuse(d, tt.code, tt.want...)
 		})
 	}
 }
@@ -39,26 +40,26 @@ func TestRefusals(t *testing.T) {
 func TestTUNOfAnother(t *testing.T) {
 	as := asOrdinary(t)
 	openTUNs(t, 0o666)
-	in := newNamespace(t, "router")
-	must(t, in.MakeTUN("lan0", 1))
-	d := launch(t, in, bareConfig("", "", ""), as)
-	d.mustRefuse(1, "lan0", "belongs to another user", "ip tuntap add")
-	d = launch(t, newNamespace(t, "empty"), bareConfig("", "", ""), as)
-	d.mustRefuse(1, "lan0", "ip tuntap add")
+	in := lab.NewNamespace(t, "router")
+	lab.Must(t, in.MakeTUN("lan0", 1))
+	d := lab.Launch(t, in, bareConfig("", "", ""), as)
+	mustRefuse(d, 1, "lan0", "belongs to another user", "ip tuntap add")
+	d = lab.Launch(t, lab.NewNamespace(t, "empty"), bareConfig("", "", ""), as)
+	mustRefuse(d, 1, "lan0", "ip tuntap add")
 }
 
 // mustRefuse wants the process to end with that exit code and these words in one line.
-func (d *daemon) mustRefuse(code int, want ...string) {
-	d.t.Helper()
+func mustRefuse(d *lab.Daemon, code int, want ...string) {
+	d.T.Helper()
 	select {
-	case <-d.exited:
-	case <-time.After(readyTimeout):
-		d.t.Fatalf("still running after %s", readyTimeout)
+	case <-d.Exited:
+	case <-time.After(lab.ReadyTimeout):
+		d.T.Fatalf("still running after %s", lab.ReadyTimeout)
 	}
-	if got := d.cmd.ProcessState.ExitCode(); got != code {
-		d.t.Errorf("exit code %d, want %d", got, code)
+	if got := d.Cmd.ProcessState.ExitCode(); got != code {
+		d.T.Errorf("exit code %d, want %d", got, code)
 	}
-	for line := range strings.Lines(d.log.String()) {
+	for line := range strings.Lines(d.Log.String()) {
 		missing := 0
 		for _, w := range want {
 			if !strings.Contains(line, w) {
@@ -69,7 +70,7 @@ func (d *daemon) mustRefuse(code int, want ...string) {
 			return
 		}
 	}
-	d.t.Errorf("no line with all of %q", want)
+	d.T.Errorf("no line with all of %q", want)
 }
 
 // mutated is how many damaged packets come from each side, in each family.
@@ -77,15 +78,15 @@ const mutated = 2000
 
 // TestDamagedPackets floods the router with truncated and mutated packets from both sides. It must count them, and go on.
 func TestDamagedPackets(t *testing.T) {
-	needLab(t)
-	l := newLab(t, labConfig{})
+	lab.NeedLab(t)
+	l := newPair(t, lab.Config{})
 	r := rand.New(rand.NewPCG(1, 2))
-	for _, e := range families {
+	for _, e := range lab.Families {
 		for _, side := range []struct {
 			n        *netlab.Namespace
 			link     string
 			from, to netip.Addr
-		}{{l.client, "lan0", e.client, e.server}, {l.server, "wan0", e.server, e.wan}} {
+		}{{l.Client, "lan0", e.Client, e.Server}, {l.Server, "wan0", e.Server, e.WAN}} {
 			var good [][]byte
 			for _, p := range unsolicited(side.from, side.to) {
 				good = append(good, p)
@@ -99,17 +100,17 @@ func TestDamagedPackets(t *testing.T) {
 			}
 			for len(packets) > 0 { // no more at once than the host end's queue holds
 				n := min(len(packets), 100)
-				must(t, side.n.Inject(side.link, packets[:n]...))
+				lab.Must(t, side.n.Inject(side.link, packets[:n]...))
 				packets = packets[n:]
-				l.status()
+				l.Status()
 			}
 		}
 	}
-	drops := l.status().Drops
+	drops := l.Status().Drops
 	if drops["malformed"] == 0 || drops["netstack-panic"] > 0 || drops["unspecified"] > 0 {
 		t.Errorf("drops: %v", drops)
 	}
-	runScenes(t, l.client, l.server, "ping", "port forward")
+	lab.RunScenes(t, l.Client, l.Server, "ping", "port forward")
 }
 
 // mutate cuts a packet, changes some of its bytes, or both. The first byte stays, so that it goes out as its family.

@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/natrouter/natrouter/integration/lab"
 	"github.com/natrouter/natrouter/internal/netlab"
 	"golang.org/x/sys/unix"
 )
@@ -19,12 +20,12 @@ var demoLines = []string{"HTTP download    IPv6    passed", "Translations seen",
 func runDemo(t *testing.T, prepare func(*exec.Cmd), args ...string) (string, int) {
 	t.Helper()
 	home, err := netlab.Home()
-	must(t, err)
-	cmd := exec.Command(program, append([]string{"demo"}, args...)...)
+	lab.Must(t, err)
+	cmd := exec.Command(lab.Program, append([]string{"demo"}, args...)...)
 	if prepare != nil {
 		prepare(cmd)
 	}
-	return runIn(t, home, cmd)
+	return lab.RunIn(t, home, cmd)
 }
 
 func mustShow(t *testing.T, out string, code int) {
@@ -44,7 +45,7 @@ func mustShow(t *testing.T, out string, code int) {
 
 // TestDemo runs the demo with the privileges of this test.
 func TestDemo(t *testing.T) {
-	needLab(t)
+	lab.NeedLab(t)
 	out, code := runDemo(t, nil)
 	mustShow(t, out, code)
 }
@@ -62,10 +63,10 @@ func TestDemoOrdinaryUser(t *testing.T) {
 
 // TestDemoShell types into the demo's shell.
 func TestDemoShell(t *testing.T) {
-	needLab(t)
+	lab.NeedLab(t)
 	out, code := runDemo(t, func(cmd *exec.Cmd) {
 		cmd.Env = append(os.Environ(), "SHELL=/bin/sh")
-		cmd.Stdin = strings.NewReader(program + " status >/dev/null && echo the router answers\ncat /proc/net/dev\nexit 3\n")
+		cmd.Stdin = strings.NewReader(lab.Program + " status >/dev/null && echo the router answers\ncat /proc/net/dev\nexit 3\n")
 	}, "--shell")
 	if code != 0 || !strings.Contains(out, "the router answers") || !strings.Contains(out, "lan0:") {
 		t.Errorf("exit code %d\n%s", code, out)
@@ -93,7 +94,7 @@ func TestDemoRefused(t *testing.T) {
 
 // withoutUserNamespaces has a command run as the ordinary user of a user namespace in which the sysctl allows no other.
 func withoutUserNamespaces(t *testing.T, cmd *exec.Cmd) {
-	setpriv := needTool(t, "setpriv")
+	setpriv := lab.NeedTool(t, "setpriv")
 	uid, gid := ordinary(t)
 	script := fmt.Sprintf(`echo 0 >/proc/sys/user/max_user_namespaces && exec %s --reuid=%d --regid=%d --clear-groups "$@"`, setpriv, uid, gid)
 	cmd.Args = append([]string{"sh", "-c", script, "sh", cmd.Path}, cmd.Args[1:]...)

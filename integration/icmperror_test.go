@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"testing"
 
+	"github.com/natrouter/natrouter/integration/lab"
 	"github.com/natrouter/natrouter/internal/netlab"
 	"github.com/natrouter/natrouter/internal/testpkt"
 )
@@ -74,16 +75,16 @@ func (w *icmpError) matches(p netlab.Sniffed) error {
 }
 
 // mustArrive waits for the error at a sniffer that keeps errors.
-func (w *icmpError) mustArrive(t *testing.T, at *sniffer) {
+func (w *icmpError) mustArrive(t *testing.T, at *lab.Sniffer) {
 	t.Helper()
 	ports := quotedPorts(w.quote)
 	var last error
-	_, ok := at.find(errorIn, func(p netlab.Sniffed) bool {
+	_, ok := at.Find(errorIn, func(p netlab.Sniffed) bool {
 		if p.Outgoing {
 			return false
 		}
 		err := w.matches(p)
-		if err != nil && quotedPorts(quoted(p.Data)) == ports {
+		if err != nil && quotedPorts(lab.Quoted(p.Data)) == ports {
 			last = err
 		}
 		return err == nil
@@ -186,25 +187,25 @@ var translations = []translation{
 
 // errorLab is a lab for errors, with sniffers that keep them.
 type errorLab struct {
-	*lab
-	inside, outside *sniffer
+	*pair
+	inside, outside *lab.Sniffer
 	nextPort        uint16
 }
 
 // TestICMPErrors provokes every error that the router makes, on the first packet of a connection and on an
 // established one, in each kind of translation and family. What the sender's side sees must be as if no NAT were there.
 func TestICMPErrors(t *testing.T) {
-	needLab(t)
+	lab.NeedLab(t)
 	mtu := fmt.Sprintf("mtu = %d\ngso = false\nchecksum = false\ncoalesce = false", errorMTU)
-	l := &errorLab{lab: newLab(t, labConfig{lan: mtu, wan: mtu, noRoute: true, rules: errorRules}), nextPort: 20000}
-	must(t, l.client.SetMTU("lan0", 1500))
-	must(t, l.server.SetMTU("wan0", 1500))
-	isError := func(p netlab.Sniffed) bool { return quoted(p.Data) != nil }
-	l.inside = sniff(t, l.client, "lan0", completeChecksums, isError)
-	l.outside = sniff(t, l.server, "wan0", translated(completeChecksums), isError)
-	for _, e := range families {
+	l := &errorLab{pair: newPair(t, lab.Config{LAN: mtu, WAN: mtu, NoRoute: true, Rules: errorRules}), nextPort: 20000}
+	lab.Must(t, l.Client.SetMTU("lan0", 1500))
+	lab.Must(t, l.Server.SetMTU("wan0", 1500))
+	isError := func(p netlab.Sniffed) bool { return lab.Quoted(p.Data) != nil }
+	l.inside = lab.Sniff(t, l.Client, "lan0", lab.CompleteChecksums, isError)
+	l.outside = lab.Sniff(t, l.Server, "wan0", lab.Translated(lab.CompleteChecksums), isError)
+	for _, e := range lab.Families {
 		for _, tr := range translations {
-			t.Run(e.name+"/"+tr.name, func(t *testing.T) {
+			t.Run(e.Name+"/"+tr.name, func(t *testing.T) {
 				for _, established := range []bool{false, true} {
 					l.ttl(t, e, tr, established)
 					l.tooBig(t, e, tr, established)
@@ -212,7 +213,7 @@ func TestICMPErrors(t *testing.T) {
 				l.prohibited(t, e, tr)
 			})
 		}
-		t.Run(e.name+"/no route", func(t *testing.T) { l.noRoute(t, e) })
+		t.Run(e.Name+"/no route", func(t *testing.T) { l.noRoute(t, e) })
 	}
 }
 
@@ -223,37 +224,37 @@ type flow struct {
 }
 
 // flow makes up a connection of a translation on a port of its own.
-func (l *errorLab) flow(e ends, tr translation, offset uint16) flow {
+func (l *errorLab) flow(e lab.Ends, tr translation, offset uint16) flow {
 	l.nextPort++
 	p, port := l.nextPort, tr.base+offset
 	at := netip.AddrPortFrom
 	if !tr.inbound {
-		return flow{at(e.client, p), at(e.server, port), at(e.server, port), at(e.wan, p)}
+		return flow{at(e.Client, p), at(e.Server, port), at(e.Server, port), at(e.WAN, p)}
 	}
-	f := flow{at(e.server, p), at(e.wan, port), at(e.client, port), at(e.server, p)}
+	f := flow{at(e.Server, p), at(e.WAN, port), at(e.Client, port), at(e.Server, p)}
 	if tr.name == "both" {
-		f.backTo = at(addr("10.77.0.200"), p)
-		if e.client.Is6() {
-			f.backTo = at(addr("fd77::200"), p)
+		f.backTo = at(lab.Addr("10.77.0.200"), p)
+		if e.Client.Is6() {
+			f.backTo = at(lab.Addr("fd77::200"), p)
 		}
 	}
 	return f
 }
 
 // sides are who sends forward and backward, and what watches him.
-func (l *errorLab) sides(tr translation, back bool) (from *netlab.Namespace, link string, at *sniffer) {
+func (l *errorLab) sides(tr translation, back bool) (from *netlab.Namespace, link string, at *lab.Sniffer) {
 	if tr.inbound != back {
-		return l.server, "wan0", l.outside
+		return l.Server, "wan0", l.outside
 	}
-	return l.client, "lan0", l.inside
+	return l.Client, "lan0", l.inside
 }
 
 // router is the router's address on the side of who sends.
-func (e *ends) router(tr translation, back bool) netip.Addr {
+func routerOf(e lab.Ends, tr translation, back bool) netip.Addr {
 	if tr.inbound != back {
-		return e.wan
+		return e.WAN
 	}
-	return e.lan
+	return e.LAN
 }
 
 // establish exchanges a datagram each way through the kernel's sockets.
@@ -262,30 +263,30 @@ func (l *errorLab) establish(t *testing.T, tr translation, f flow) {
 	here, _, _ := l.sides(tr, false)
 	there, _, _ := l.sides(tr, true)
 	a, err := here.ListenPacket("udp", f.from)
-	must(t, err)
+	lab.Must(t, err)
 	defer a.Close()
 	b, err := there.ListenPacket("udp", f.backFrom)
-	must(t, err)
+	lab.Must(t, err)
 	defer b.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), errorIn)
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { a.Close(); b.Close() })()
 	buf := make([]byte, 64)
 	_, err = a.WriteTo([]byte("there"), net.UDPAddrFromAddrPort(f.to))
-	must(t, err)
+	lab.Must(t, err)
 	_, from, err := b.ReadFrom(buf)
-	must(t, err)
+	lab.Must(t, err)
 	if got := from.(*net.UDPAddr).AddrPort(); got != f.backTo {
 		t.Errorf("%s: the far side sees %s, want %s", tr.name, got, f.backTo)
 	}
 	_, err = b.WriteTo([]byte("back"), from)
-	must(t, err)
+	lab.Must(t, err)
 	_, _, err = a.ReadFrom(buf)
-	must(t, err)
+	lab.Must(t, err)
 }
 
 // provoke sends a datagram of a flow, forward or back, and wants an error for it.
-func (l *errorLab) provoke(t *testing.T, e ends, tr translation, f flow, back bool, p testpkt.UDP, kind errorKind) {
+func (l *errorLab) provoke(t *testing.T, e lab.Ends, tr translation, f flow, back bool, p testpkt.UDP, kind errorKind) {
 	t.Helper()
 	p.Src, p.Dst = f.from, f.to
 	if back {
@@ -294,12 +295,12 @@ func (l *errorLab) provoke(t *testing.T, e ends, tr translation, f flow, back bo
 	p.ID = 0x1234
 	sent := p.Bytes()
 	from, link, at := l.sides(tr, back)
-	must(t, from.Inject(link, sent))
-	want := icmpError{kind: kind, from: e.router(tr, back), to: p.Src.Addr(), mtu: errorMTU, quote: sent}
+	lab.Must(t, from.Inject(link, sent))
+	want := icmpError{kind: kind, from: routerOf(e, tr, back), to: p.Src.Addr(), mtu: errorMTU, quote: sent}
 	want.mustArrive(t, at)
 }
 
-func (l *errorLab) ttl(t *testing.T, e ends, tr translation, established bool) {
+func (l *errorLab) ttl(t *testing.T, e lab.Ends, tr translation, established bool) {
 	f := l.flow(e, tr, 1)
 	p := testpkt.UDP{TTL: 1, Payload: []byte("short lived")}
 	if established {
@@ -309,7 +310,7 @@ func (l *errorLab) ttl(t *testing.T, e ends, tr translation, established bool) {
 	l.provoke(t, e, tr, f, false, p, ttlExceeded)
 }
 
-func (l *errorLab) tooBig(t *testing.T, e ends, tr translation, established bool) {
+func (l *errorLab) tooBig(t *testing.T, e lab.Ends, tr translation, established bool) {
 	f := l.flow(e, tr, 2)
 	p := testpkt.UDP{TTL: 64, DF: true, Payload: make([]byte, 1400)}
 	if established {
@@ -320,7 +321,7 @@ func (l *errorLab) tooBig(t *testing.T, e ends, tr translation, established bool
 }
 
 // prohibited meets a rule that rejects new connections, and one that rejects established ones.
-func (l *errorLab) prohibited(t *testing.T, e ends, tr translation) {
+func (l *errorLab) prohibited(t *testing.T, e lab.Ends, tr translation) {
 	p := testpkt.UDP{TTL: 64, Payload: []byte("no")}
 	l.provoke(t, e, tr, l.flow(e, tr, 99), false, p, prohibited)
 	f := l.flow(e, tr, 98)
@@ -329,36 +330,36 @@ func (l *errorLab) prohibited(t *testing.T, e ends, tr translation) {
 }
 
 // noRoute sends to where no route leads, from inside, and from outside through a dnat rule.
-func (l *errorLab) noRoute(t *testing.T, e ends) {
-	away := addr("192.0.2.9")
-	if e.client.Is6() {
-		away = addr("2001:db8:9::9")
+func (l *errorLab) noRoute(t *testing.T, e lab.Ends) {
+	away := lab.Addr("192.0.2.9")
+	if e.Client.Is6() {
+		away = lab.Addr("2001:db8:9::9")
 	}
 	l.nextPort++
 	at, p := netip.AddrPortFrom, testpkt.UDP{TTL: 64, Payload: []byte("where?")}
-	l.provoke(t, e, translations[0], flow{from: at(e.client, l.nextPort), to: at(away, 9001)}, false, p, noRoute)
-	l.provoke(t, e, translations[1], flow{from: at(e.server, l.nextPort), to: at(e.wan, 9300)}, false, p, noRoute)
+	l.provoke(t, e, translations[0], flow{from: at(e.Client, l.nextPort), to: at(away, 9001)}, false, p, noRoute)
+	l.provoke(t, e, translations[1], flow{from: at(e.Server, l.nextPort), to: at(e.WAN, 9300)}, false, p, noRoute)
 }
 
 // TestNoRouteBack has a client that no route leads to, so that the answers of an established connection meet the error.
 func TestNoRouteBack(t *testing.T) {
-	needLab(t)
-	l := &errorLab{lab: newLab(t, labConfig{noRoute: true, rules: "[filter]\nreverse_path = false\n"}), nextPort: 20000}
-	isError := func(p netlab.Sniffed) bool { return quoted(p.Data) != nil }
-	l.outside = sniff(t, l.server, "wan0", translated(checksums), isError)
-	for _, e := range families {
-		e.client = addr("10.77.5.2")
-		if e.server.Is6() {
-			e.client = addr("fd77:0:0:5::2")
+	lab.NeedLab(t)
+	l := &errorLab{pair: newPair(t, lab.Config{NoRoute: true, Rules: "[filter]\nreverse_path = false\n"}), nextPort: 20000}
+	isError := func(p netlab.Sniffed) bool { return lab.Quoted(p.Data) != nil }
+	l.outside = lab.Sniff(t, l.Server, "wan0", lab.Translated(lab.Checksums), isError)
+	for _, e := range lab.Families {
+		e.Client = lab.Addr("10.77.5.2")
+		if e.Server.Is6() {
+			e.Client = lab.Addr("fd77:0:0:5::2")
 		}
 		tr := translations[0]
 		f := l.flow(e, tr, 1)
-		reached := sniff(t, l.server, "wan0", checksums, func(p netlab.Sniffed) bool {
+		reached := lab.Sniff(t, l.Server, "wan0", lab.Checksums, func(p netlab.Sniffed) bool {
 			return !p.Outgoing && quotedPorts(p.Data) == [2]uint16{f.from.Port(), f.to.Port()}
 		})
-		must(t, l.client.Inject("lan0", testpkt.UDP{Src: f.from, Dst: f.to, TTL: 64, Payload: []byte("there")}.Bytes()))
-		if _, ok := reached.find(errorIn, func(netlab.Sniffed) bool { return true }); !ok {
-			t.Fatalf("%s: the first datagram did not reach the server", e.name)
+		lab.Must(t, l.Client.Inject("lan0", testpkt.UDP{Src: f.from, Dst: f.to, TTL: 64, Payload: []byte("there")}.Bytes()))
+		if _, ok := reached.Find(errorIn, func(netlab.Sniffed) bool { return true }); !ok {
+			t.Fatalf("%s: the first datagram did not reach the server", e.Name)
 		}
 		l.provoke(t, e, tr, f, true, testpkt.UDP{TTL: 64, Payload: []byte("back")}, noRoute)
 	}

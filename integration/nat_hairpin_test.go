@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/natrouter/natrouter/integration/lab"
 	"github.com/natrouter/natrouter/internal/netlab"
 )
 
@@ -25,25 +26,25 @@ const openFiltering = "[nat_defaults]\nfiltering = \"endpoint-independent\"\n"
 // TestHairpin has two inside hosts reach each other by outside addresses: of a port forward, of mappings and of a
 // host that has its own. Each must see the other's outside address (RFC 4787, REQ-9a; RFC 5382, REQ-8; RFC 5508, REQ-7).
 func TestHairpin(t *testing.T) {
-	needLab(t)
+	lab.NeedLab(t)
 	l := newBehind(t, openFiltering)
 	for _, e := range behindFamilies {
-		t.Run(e.name+"/TCP to a port forward", func(t *testing.T) {
+		t.Run(e.Name+"/TCP to a port forward", func(t *testing.T) {
 			listening, err := l.host.Listen(netip.AddrPortFrom(e.shared.Addr(), 80))
-			must(t, err)
-			l.dialsBack(t, listening, netip.AddrPortFrom(e.wan, 8081), e.wan)
+			lab.Must(t, err)
+			l.dialsBack(t, listening, netip.AddrPortFrom(e.WAN, 8081), e.WAN)
 		})
-		t.Run(e.name+"/TCP to an address of its own", func(t *testing.T) {
+		t.Run(e.Name+"/TCP to an address of its own", func(t *testing.T) {
 			listening, err := l.host.Listen(netip.AddrPortFrom(e.mapped.Addr(), 81))
-			must(t, err)
-			l.dialsBack(t, listening, netip.AddrPortFrom(e.own, 81), e.wan)
+			lab.Must(t, err)
+			l.dialsBack(t, listening, netip.AddrPortFrom(e.own, 81), e.WAN)
 		})
-		t.Run(e.name+"/TCP to a mapping", func(t *testing.T) { l.tcpToMapping(t, e) })
-		t.Run(e.name+"/UDP to a mapping", func(t *testing.T) { l.udpToMapping(t, e, false) })
-		t.Run(e.name+"/ping", func(t *testing.T) {
-			for from, name := range map[*netlab.Namespace]string{l.client: "client", l.host: "host"} {
-				for _, to := range []netip.Addr{e.wan, e.own} {
-					if out, code := tool(t, from, "ping", "-n", "-c", "2", "-i", "0.1", "-W", "2", to.String()); code != 0 || !strings.Contains(out, " 0% packet loss") {
+		t.Run(e.Name+"/TCP to a mapping", func(t *testing.T) { l.tcpToMapping(t, e) })
+		t.Run(e.Name+"/UDP to a mapping", func(t *testing.T) { l.udpToMapping(t, e, false) })
+		t.Run(e.Name+"/ping", func(t *testing.T) {
+			for from, name := range map[*netlab.Namespace]string{l.Client: "client", l.host: "host"} {
+				for _, to := range []netip.Addr{e.WAN, e.own} {
+					if out, code := lab.Tool(t, from, "ping", "-n", "-c", "2", "-i", "0.1", "-W", "2", to.String()); code != 0 || !strings.Contains(out, " 0% packet loss") {
 						t.Errorf("%s pings %s:\n%s", name, to, out)
 					}
 				}
@@ -55,10 +56,10 @@ func TestHairpin(t *testing.T) {
 // TestHairpinPunch has both hosts send first, with the filtering that is the default: what each sent lets the other's
 // in, as through any NAT.
 func TestHairpinPunch(t *testing.T) {
-	needLab(t)
+	lab.NeedLab(t)
 	l := newBehind(t, "")
 	for _, e := range behindFamilies {
-		t.Run(e.name, func(t *testing.T) { l.udpToMapping(t, e, true) })
+		t.Run(e.Name, func(t *testing.T) { l.udpToMapping(t, e, true) })
 	}
 }
 
@@ -77,8 +78,8 @@ func (l *behind) dialsBack(t *testing.T, listening net.Listener, to netip.AddrPo
 			accepted <- c
 		}
 	}()
-	c, err := l.client.Dial(ctx, "tcp", to)
-	must(t, err)
+	c, err := l.Client.Dial(ctx, "tcp", to)
+	lab.Must(t, err)
 	endAfter(t, hairpinTimeout, c)
 	sent := bytes.Repeat([]byte("hairpin "), 4000)
 	go func() {
@@ -98,13 +99,13 @@ func (l *behind) dialsBack(t *testing.T, listening net.Listener, to netip.AddrPo
 // tcpToMapping has the host connect to the server and listen on the same port; the client connects to the endpoint
 // that the server saw.
 func (l *behind) tcpToMapping(t *testing.T, e behindEnds) {
-	server, err := l.server.Listen(netip.AddrPortFrom(e.server, 7100))
-	must(t, err)
+	server, err := l.Server.Listen(netip.AddrPortFrom(e.Server, 7100))
+	lab.Must(t, err)
 	endAfter(t, hairpinTimeout, server)
 	from := netip.AddrPortFrom(e.shared.Addr(), 7101)
 	var out net.Conn
 	var listening net.Listener
-	must(t, l.host.Do(func() (err error) {
+	lab.Must(t, l.host.Do(func() (err error) {
 		listening, err = (&net.ListenConfig{Control: shareEndpoint}).Listen(t.Context(), "tcp", from.String())
 		if err != nil {
 			return err
@@ -115,10 +116,10 @@ func (l *behind) tcpToMapping(t *testing.T, e behindEnds) {
 	}))
 	defer out.Close()
 	in, err := server.Accept()
-	must(t, err)
+	lab.Must(t, err)
 	defer in.Close()
 	seen := in.RemoteAddr().(*net.TCPAddr).AddrPort()
-	l.dialsBack(t, listening, seen, e.wan)
+	l.dialsBack(t, listening, seen, e.WAN)
 }
 
 // shareEndpoint lets sockets listen on and connect from one endpoint.
@@ -140,33 +141,33 @@ type peer struct {
 // udpToMapping has both hosts learn their outside endpoints from the server, then send to each other's. With punch the
 // first datagrams of both may be lost.
 func (l *behind) udpToMapping(t *testing.T, e behindEnds, punch bool) {
-	server, err := l.server.ListenPacket("udp", netip.AddrPortFrom(e.server, 7200))
-	must(t, err)
+	server, err := l.Server.ListenPacket("udp", netip.AddrPortFrom(e.Server, 7200))
+	lab.Must(t, err)
 	endAfter(t, hairpinTimeout, server)
 	b := make([]byte, 100)
 	learn := func(n *netlab.Namespace, a netip.Addr) peer {
 		c, err := n.ListenPacket("udp", netip.AddrPortFrom(a, 7201)) // the same port: one of them gets another outside
-		must(t, err)
+		lab.Must(t, err)
 		endAfter(t, hairpinTimeout, c)
 		_, err = c.WriteTo([]byte("who am I?"), server.LocalAddr())
-		must(t, err)
+		lab.Must(t, err)
 		_, from, err := server.ReadFrom(b)
-		must(t, err)
+		lab.Must(t, err)
 		return peer{c, from.(*net.UDPAddr).AddrPort()}
 	}
-	one, two := learn(l.client, e.client), learn(l.host, e.shared.Addr())
-	if one.outside == two.outside || one.outside.Addr() != e.wan || two.outside.Addr() != e.wan {
+	one, two := learn(l.Client, e.Client), learn(l.host, e.shared.Addr())
+	if one.outside == two.outside || one.outside.Addr() != e.WAN || two.outside.Addr() != e.WAN {
 		t.Fatalf("outside endpoints %s and %s", one.outside, two.outside)
 	}
 	if punch {
 		for _, w := range [][2]peer{{one, two}, {two, one}} {
 			_, err := w[0].WriteTo([]byte("punch"), net.UDPAddrFromAddrPort(w[1].outside))
-			must(t, err)
+			lab.Must(t, err)
 		}
 	}
 	for _, w := range [][2]peer{{one, two}, {two, one}} {
 		_, err := w[0].WriteTo([]byte("hello"), net.UDPAddrFromAddrPort(w[1].outside))
-		must(t, err)
+		lab.Must(t, err)
 		for got := ""; got != "hello"; {
 			n, from, err := w[1].ReadFrom(b)
 			if err != nil {

@@ -2,10 +2,10 @@ package integration
 
 import (
 	"net/netip"
-	"os/exec"
 	"testing"
 	"time"
 
+	"github.com/natrouter/natrouter/integration/lab"
 	"github.com/natrouter/natrouter/internal/netlab"
 	"github.com/natrouter/natrouter/internal/testpkt"
 )
@@ -13,24 +13,24 @@ import (
 // behind is a lab whose client is a router itself: a second inside host stands behind it. The host has two inside
 // addresses: one that shares the outside address, and one that has an outside address of its own.
 type behind struct {
-	*lab
+	*pair
 	host    *netlab.Namespace
-	outside *sniffer
+	outside *lab.Sniffer
 }
 
 // behindEnds are the second host's addresses in one family.
 type behindEnds struct {
-	ends
+	lab.Ends
 	hop            netip.Prefix // the client's on the link to the host
 	shared, mapped netip.Prefix // the host's: masqueraded, and mapped one to one
 	own            netip.Addr   // the outside address of mapped
 }
 
 var behindFamilies = []behindEnds{
-	{families[0], netip.MustParsePrefix("10.77.5.1/24"), netip.MustParsePrefix("10.77.5.2/24"),
-		netip.MustParsePrefix("10.88.5.2/32"), addr("203.0.113.34")},
-	{families[1], netip.MustParsePrefix("fd77:0:0:5::1/64"), netip.MustParsePrefix("fd77:0:0:5::2/64"),
-		netip.MustParsePrefix("fd88::2/128"), addr("2001:db8:113::22")},
+	{lab.Families[0], netip.MustParsePrefix("10.77.5.1/24"), netip.MustParsePrefix("10.77.5.2/24"),
+		netip.MustParsePrefix("10.88.5.2/32"), lab.Addr("203.0.113.34")},
+	{lab.Families[1], netip.MustParsePrefix("fd77:0:0:5::1/64"), netip.MustParsePrefix("fd77:0:0:5::2/64"),
+		netip.MustParsePrefix("fd88::2/128"), lab.Addr("2001:db8:113::22")},
 }
 
 // behindRules forward port 8081 to the host, and give its second address an outside address of its own.
@@ -59,44 +59,44 @@ const hostLink = "host0"
 
 func newBehind(t *testing.T, rules string) *behind {
 	t.Helper()
-	client := newNamed(t, "client")
-	must(t, client.Forward())
-	l := &behind{lab: &lab{client: client, server: newNamed(t, "server")}, host: newNamespace(t, "host")}
-	must(t, netlab.Veth(client, hostLink, l.host, hostLink))
+	client := lab.NewNamed(t, "client")
+	lab.Must(t, client.Forward())
+	l := &behind{pair: &pair{&lab.Lab{Client: client, Server: lab.NewNamed(t, "server")}}, host: lab.NewNamespace(t, "host")}
+	lab.Must(t, netlab.Veth(client, hostLink, l.host, hostLink))
 	for _, e := range behindFamilies {
-		must(t, client.Address(hostLink, e.hop))
-		must(t, l.host.Address(hostLink, e.shared, e.mapped))
-		must(t, l.host.Route(hostLink, netip.PrefixFrom(e.server, 0), e.hop.Addr()))
-		must(t, client.Route(hostLink, e.mapped, e.shared.Addr()))
+		lab.Must(t, client.Address(hostLink, e.hop))
+		lab.Must(t, l.host.Address(hostLink, e.shared, e.mapped))
+		lab.Must(t, l.host.Route(hostLink, netip.PrefixFrom(e.Server, 0), e.hop.Addr()))
+		lab.Must(t, client.Route(hostLink, e.mapped, e.shared.Addr()))
 	}
-	l.daemon = startDaemon(t, newNamespace(t, "router"), labConfig{rules: behindRules + rules}.text(), nil)
-	l.outside = sniff(t, l.server, "wan0", translated(checksums), func(p netlab.Sniffed) bool { return quoted(p.Data) != nil })
+	l.Daemon = lab.Start(t, lab.NewNamespace(t, "router"), lab.Config{Rules: behindRules + rules}.Text(), nil)
+	l.outside = lab.Sniff(t, l.Server, "wan0", lab.Translated(lab.Checksums), func(p netlab.Sniffed) bool { return lab.Quoted(p.Data) != nil })
 	return l
 }
 
 // nobodyInside and nobodyBeside are inside addresses that no kernel answers for: what a test sends from them, and sees
 // arrive for them, is all there is.
 var (
-	nobodyInside = []netip.Addr{addr("10.77.0.9"), addr("fd77::9")}
-	nobodyBeside = []netip.Addr{addr("10.77.0.10"), addr("fd77::10")}
+	nobodyInside = []netip.Addr{lab.Addr("10.77.0.9"), lab.Addr("fd77::9")}
+	nobodyBeside = []netip.Addr{lab.Addr("10.77.0.10"), lab.Addr("fd77::10")}
 )
 
 // arrivals is a sniffer for packets that the router sent.
-func arrivals(t *testing.T, n *netlab.Namespace, name string) *sniffer {
+func arrivals(t *testing.T, n *netlab.Namespace, name string) *lab.Sniffer {
 	t.Helper()
-	return sniff(t, n, name, checksums, func(p netlab.Sniffed) bool { return !p.Outgoing })
+	return lab.Sniff(t, n, name, lab.Checksums, func(p netlab.Sniffed) bool { return !p.Outgoing })
 }
 
 // pass sends a packet into the router on one side and returns it as it arrives on the other, which fits tells.
-func pass(t *testing.T, from *netlab.Namespace, link string, at *sniffer, b []byte, fits func(testpkt.Layout, []byte) bool) []byte {
+func pass(t *testing.T, from *netlab.Namespace, link string, at *lab.Sniffer, b []byte, fits func(testpkt.Layout, []byte) bool) []byte {
 	t.Helper()
-	must(t, from.Inject(link, b))
-	p, ok := at.find(errorIn, func(p netlab.Sniffed) bool {
+	lab.Must(t, from.Inject(link, b))
+	p, ok := at.Find(errorIn, func(p netlab.Sniffed) bool {
 		l, err := testpkt.Parse(p.Data)
 		return err == nil && fits(l, p.Data)
 	})
 	if !ok {
-		t.Fatalf("% x did not arrive at %s", b, at.name)
+		t.Fatalf("% x did not arrive at %s", b, at.Name)
 	}
 	return p.Data
 }
@@ -123,10 +123,4 @@ func endAfter(t *testing.T, d time.Duration, c interface{ Close() error }) {
 func destinedFor(p netlab.Sniffed, to netip.AddrPort) bool {
 	l, err := testpkt.Parse(p.Data)
 	return err == nil && l.Proto != 1 && l.Proto != 58 && destination(l, p.Data) == to
-}
-
-// tool runs a program in a namespace and returns what it wrote and its exit code.
-func tool(t *testing.T, n *netlab.Namespace, name string, args ...string) (string, int) {
-	t.Helper()
-	return runIn(t, n, exec.Command(needTool(t, name), args...))
 }

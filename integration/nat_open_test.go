@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/natrouter/natrouter/integration/lab"
 	"github.com/natrouter/natrouter/internal/netlab"
 	"github.com/natrouter/natrouter/internal/testpkt"
 )
@@ -35,18 +36,18 @@ func (e *tcpEnd) segment(flags uint8, payload string) []byte {
 // TestSimultaneousOpenRaw has two SYNs cross (RFC 9293, figure 8; RFC 5382, REQ-2): each segment must arrive at the
 // other side, translated and otherwise as it was sent.
 func TestSimultaneousOpenRaw(t *testing.T) {
-	needLab(t)
-	l := newLab(t, labConfig{})
-	inside, outside := arrivals(t, l.client, "lan0"), arrivals(t, l.server, "wan0")
-	for i, e := range families {
-		server := netip.AddrPortFrom(e.nobody, 7301)
+	lab.NeedLab(t)
+	l := newPair(t, lab.Config{})
+	inside, outside := arrivals(t, l.Client, "lan0"), arrivals(t, l.Server, "wan0")
+	for i, e := range lab.Families {
+		server := netip.AddrPortFrom(e.Nobody, 7301)
 		a := tcpEnd{local: netip.AddrPortFrom(nobodyInside[i], 7300), remote: server, seq: 1000}
 		b := tcpEnd{local: server, seq: 5000}
 		step := func(from, to *tcpEnd, flags uint8, payload string) {
 			t.Helper()
-			sender, link, at := l.client, "lan0", outside
+			sender, link, at := l.Client, "lan0", outside
 			if from == &b {
-				sender, link, at = l.server, "wan0", inside
+				sender, link, at = l.Server, "wan0", inside
 			}
 			sent := from.segment(flags, payload)
 			got := pass(t, sender, link, at, sent, func(p testpkt.Layout, raw []byte) bool {
@@ -54,14 +55,14 @@ func TestSimultaneousOpenRaw(t *testing.T) {
 					(to.local == destination(p, raw) || to == &b && server == destination(p, raw))
 			})
 			layout, err := testpkt.Parse(got)
-			must(t, err)
+			lab.Must(t, err)
 			if to == &b {
 				b.remote = source(layout, got)
 			} else if source(layout, got) != server {
-				t.Errorf("%s: the client sees %s", e.name, source(layout, got))
+				t.Errorf("%s: the client sees %s", e.Name, source(layout, got))
 			}
 			if string(got[layout.Payload:]) != payload {
-				t.Errorf("%s: payload %q, want %q", e.name, got[layout.Payload:], payload)
+				t.Errorf("%s: payload %q, want %q", e.Name, got[layout.Payload:], payload)
 			}
 		}
 		step(&a, &b, flagSYN, "")
@@ -72,11 +73,11 @@ func TestSimultaneousOpenRaw(t *testing.T) {
 		a.seq, b.seq = a.seq+1, b.seq+1
 		step(&a, &b, flagACK|flagPSH, "from inside")
 		step(&b, &a, flagACK|flagPSH, "from outside")
-		if b.remote.Addr() != e.wan {
-			t.Errorf("%s: the server sees %s", e.name, b.remote)
+		if b.remote.Addr() != e.WAN {
+			t.Errorf("%s: the server sees %s", e.Name, b.remote)
 		}
 	}
-	if d := l.status().Drops; d["tcp-window"] != 0 || d["no-mapping"] != 0 {
+	if d := l.Status().Drops; d["tcp-window"] != 0 || d["no-mapping"] != 0 {
 		t.Errorf("drops: %v", d)
 	}
 }
@@ -84,43 +85,43 @@ func TestSimultaneousOpenRaw(t *testing.T) {
 // TestSimultaneousOpen has two kernels connect to each other, neither of which listens. The server's first SYN comes
 // when there is no mapping yet: it must be dropped in silence, or the attempt ends (RFC 5382, REQ-4).
 func TestSimultaneousOpen(t *testing.T) {
-	needLab(t)
-	l := newLab(t, labConfig{})
-	refused := arrivals(t, l.server, "wan0")
-	for _, e := range families {
-		client, server := netip.AddrPortFrom(e.client, 7310), netip.AddrPortFrom(e.server, 7311)
+	lab.NeedLab(t)
+	l := newPair(t, lab.Config{})
+	refused := arrivals(t, l.Server, "wan0")
+	for _, e := range lab.Families {
+		client, server := netip.AddrPortFrom(e.Client, 7310), netip.AddrPortFrom(e.Server, 7311)
 		dial := func(from, to netip.AddrPort) (c net.Conn, err error) {
-			n := l.client
+			n := l.Client
 			if from == server {
-				n = l.server
+				n = l.Server
 			}
 			err = n.Do(func() (err error) {
-				d := net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(from), Control: shareEndpoint, Timeout: toolTimeout}
+				d := net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(from), Control: shareEndpoint, Timeout: lab.ToolTimeout}
 				c, err = d.Dial("tcp", to.String())
 				return err
 			})
 			return c, err
 		}
-		before := l.status().Drops
+		before := l.Status().Drops
 		type result struct {
 			conn net.Conn
 			err  error
 		}
 		done := make(chan result, 1)
 		go func() {
-			c, err := dial(server, netip.AddrPortFrom(e.wan, client.Port()))
+			c, err := dial(server, netip.AddrPortFrom(e.WAN, client.Port()))
 			done <- result{c, err}
 		}()
 		if reason := l.droppedOnce(t, before); reason != "no-mapping" {
-			t.Errorf("%s: the first SYN was dropped as %s", e.name, reason)
+			t.Errorf("%s: the first SYN was dropped as %s", e.Name, reason)
 		}
-		if p, ok := refused.find(quiet, func(p netlab.Sniffed) bool { return destinedFor(p, server) }); ok {
-			t.Errorf("%s: the first SYN was answered: % x", e.name, p.Data)
+		if p, ok := refused.Find(quiet, func(p netlab.Sniffed) bool { return destinedFor(p, server) }); ok {
+			t.Errorf("%s: the first SYN was answered: % x", e.Name, p.Data)
 		}
 		one, err := dial(client, server)
-		must(t, err)
+		lab.Must(t, err)
 		other := <-done
-		must(t, other.err)
+		lab.Must(t, other.err)
 		exchangeBytes(t, one, other.conn)
 		exchangeBytes(t, other.conn, one)
 		one.Close()
@@ -131,9 +132,9 @@ func TestSimultaneousOpen(t *testing.T) {
 // exchangeBytes sends a few bytes over a connection, and wants them at its other end.
 func exchangeBytes(t *testing.T, from, to net.Conn) {
 	t.Helper()
-	must(t, to.SetReadDeadline(time.Now().Add(errorIn)))
+	lab.Must(t, to.SetReadDeadline(time.Now().Add(errorIn)))
 	_, err := from.Write([]byte("opened by both"))
-	must(t, err)
+	lab.Must(t, err)
 	got := make([]byte, 14)
 	if _, err := io.ReadFull(to, got); err != nil || string(got) != "opened by both" {
 		t.Errorf("%q arrived, %v", got, err)

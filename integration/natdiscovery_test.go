@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/natrouter/natrouter/integration/lab"
 	"github.com/natrouter/natrouter/internal/netlab"
 )
 
@@ -24,15 +25,15 @@ var secondServer = netip.MustParsePrefix("203.0.113.3/24")
 
 // TestNATDiscovery asks coturn's client what NAT it is behind, with each kind of mapping and filtering configured.
 func TestNATDiscovery(t *testing.T) {
-	needLab(t)
-	client, server := needTool(t, "turnutils_natdiscovery"), needTool(t, "turnserver")
+	lab.NeedLab(t)
+	client, server := lab.NeedTool(t, "turnutils_natdiscovery"), lab.NeedTool(t, "turnserver")
 	for _, m := range behaviours {
 		for _, f := range behaviours {
 			t.Run(m.key+" mapping, "+f.key+" filtering", func(t *testing.T) {
-				l := newLab(t, labConfig{rules: "[nat_defaults]\nmapping = \"" + m.key + "\"\nfiltering = \"" + f.key + "\"\n"})
-				must(t, l.server.Address("wan0", secondServer))
-				sniff(t, l.server, "wan0", translated(checksums), nil)
-				stunServer(t, l.server, server, families[0].server, secondServer.Addr())
+				l := newPair(t, lab.Config{Rules: "[nat_defaults]\nmapping = \"" + m.key + "\"\nfiltering = \"" + f.key + "\"\n"})
+				lab.Must(t, l.Server.Address("wan0", secondServer))
+				lab.Sniff(t, l.Server, "wan0", lab.Translated(lab.Checksums), nil)
+				stunServer(t, l.Server, server, lab.Families[0].Server, secondServer.Addr())
 				l.discovers(t, client, []string{"-m"}, m.mapping)
 				l.discovers(t, client, []string{"-f"}, f.filtering)
 				if f.key == "endpoint-independent" {
@@ -44,9 +45,9 @@ func TestNATDiscovery(t *testing.T) {
 }
 
 // discovers wants a line of turnutils_natdiscovery's.
-func (l *lab) discovers(t *testing.T, program string, args []string, want string) {
+func (l *pair) discovers(t *testing.T, program string, args []string, want string) {
 	t.Helper()
-	out := mustRun(t, l.client, program, append(args, families[0].server.String())...)
+	out := lab.MustRun(t, l.Client, program, append(args, lab.Families[0].Server.String())...)
 	if !strings.Contains(out, want) {
 		t.Errorf("natdiscovery %v: no %q in\n%s", args, want, out)
 	}
@@ -55,16 +56,16 @@ func (l *lab) discovers(t *testing.T, program string, args []string, want string
 // stunServer runs coturn's server on two addresses until the test ends.
 func stunServer(t *testing.T, in *netlab.Namespace, program string, addresses ...netip.Addr) {
 	t.Helper()
-	dir := publicDir(t)
+	dir := lab.PublicDir(t)
 	args := []string{"-n", "-z", "-v", "--no-cli", "--no-tls", "--no-dtls", "--no-tcp", "--log-file", "stdout",
 		"--pidfile", filepath.Join(dir, "pid"), "--userdb", filepath.Join(dir, "db")}
 	for _, a := range addresses {
 		args = append(args, "-L", a.String(), "-E", a.String())
 	}
-	var log output
+	var log lab.Output
 	cmd := exec.Command(program, args...)
 	cmd.Stdout, cmd.Stderr = &log, &log
-	must(t, in.Start(cmd))
+	lab.Must(t, in.Start(cmd))
 	t.Cleanup(func() {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait() // killed
@@ -72,12 +73,12 @@ func stunServer(t *testing.T, in *netlab.Namespace, program string, addresses ..
 			t.Logf("log of turnserver:\n%s", &log)
 		}
 	})
-	timeout := time.After(readyTimeout)
-	for text, more := log.next(); strings.Count(text, "IPv4. UDP listener opened on") < 2*len(addresses); text, more = log.next() {
+	timeout := time.After(lab.ReadyTimeout)
+	for text, more := log.Next(); strings.Count(text, "IPv4. UDP listener opened on") < 2*len(addresses); text, more = log.Next() {
 		select {
 		case <-more:
 		case <-timeout:
-			t.Fatalf("turnserver is not ready after %s\n%s", readyTimeout, &log)
+			t.Fatalf("turnserver is not ready after %s\n%s", lab.ReadyTimeout, &log)
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/natrouter/natrouter/integration/lab"
 	"github.com/natrouter/natrouter/internal/netlab"
 	"github.com/natrouter/natrouter/internal/testpkt"
 )
@@ -26,35 +27,35 @@ var farServer = []struct{ server, hop netip.Prefix }{
 // TestPathMTU has a kernel router with a link of 1400 bytes between natrouter and the server: its ICMP errors must
 // reach the client translated, or nothing large gets through.
 func TestPathMTU(t *testing.T) {
-	needLab(t)
-	client, hop, far := newNamed(t, "client"), newNamed(t, "server"), newNamespace(t, "far")
-	must(t, hop.Forward())
-	must(t, netlab.Veth(hop, "far0", far, "eth0"))
-	for i, e := range families {
-		must(t, hop.Address("far0", farServer[i].hop))
-		must(t, far.Address("eth0", farServer[i].server))
-		all := netip.PrefixFrom(e.server, 0)
-		must(t, far.Route("eth0", all, farServer[i].hop.Addr()))
+	lab.NeedLab(t)
+	client, hop, far := lab.NewNamed(t, "client"), lab.NewNamed(t, "server"), lab.NewNamespace(t, "far")
+	lab.Must(t, hop.Forward())
+	lab.Must(t, netlab.Veth(hop, "far0", far, "eth0"))
+	for i, e := range lab.Families {
+		lab.Must(t, hop.Address("far0", farServer[i].hop))
+		lab.Must(t, far.Address("eth0", farServer[i].server))
+		all := netip.PrefixFrom(e.Server, 0)
+		lab.Must(t, far.Route("eth0", all, farServer[i].hop.Addr()))
 	}
-	must(t, hop.SetMTU("far0", hopMTU))
-	must(t, far.SetMTU("eth0", hopMTU))
-	l := &lab{client: client, server: far}
-	l.daemon = startDaemon(t, newNamespace(t, "router"), labConfig{}.text(), nil)
+	lab.Must(t, hop.SetMTU("far0", hopMTU))
+	lab.Must(t, far.SetMTU("eth0", hopMTU))
+	l := &pair{&lab.Lab{Client: client, Server: far}}
+	l.Daemon = lab.Start(t, lab.NewNamespace(t, "router"), lab.Config{}.Text(), nil)
 
-	isError := func(p netlab.Sniffed) bool { return quoted(p.Data) != nil }
-	inside := sniff(t, client, "lan0", checksums, isError)
-	sniff(t, hop, "far0", translated(checksums), nil)
-	for i, e := range families {
-		hopAddr := e.server // the hop has the usual server's address on wan0
-		e.server = farServer[i].server.Addr()
-		t.Run(e.name+"/ping", func(t *testing.T) { pingTooBig(t, client, e) })
-		t.Run(e.name+"/told", func(t *testing.T) { l.toldTooBig(t, inside, e, hopAddr) })
+	isError := func(p netlab.Sniffed) bool { return lab.Quoted(p.Data) != nil }
+	inside := lab.Sniff(t, client, "lan0", lab.Checksums, isError)
+	lab.Sniff(t, hop, "far0", lab.Translated(lab.Checksums), nil)
+	for i, e := range lab.Families {
+		hopAddr := e.Server // the hop has the usual server's address on wan0
+		e.Server = farServer[i].server.Addr()
+		t.Run(e.Name+"/ping", func(t *testing.T) { pingTooBig(t, client, e) })
+		t.Run(e.Name+"/told", func(t *testing.T) { l.toldTooBig(t, inside, e, hopAddr) })
 		for _, s := range netlab.Scenes() {
 			if s.Name == "traceroute" {
 				continue // tested where the way is known
 			}
-			t.Run(e.name+"/"+s.Name, func(t *testing.T) {
-				if figure, err := s.Run(t.Context(), l.path(e), func(string, ...any) {}); err != nil {
+			t.Run(e.Name+"/"+s.Name, func(t *testing.T) {
+				if figure, err := s.Run(t.Context(), l.Path(e), func(string, ...any) {}); err != nil {
 					t.Error(err)
 				} else {
 					t.Log(figure)
@@ -65,32 +66,25 @@ func TestPathMTU(t *testing.T) {
 }
 
 // pingTooBig wants ping to be told the hop's MTU.
-func pingTooBig(t *testing.T, client *netlab.Namespace, e ends) {
-	ping := needTool(t, "ping")
-	out, code := runIn(t, client, exec.Command(ping, "-n", "-c", "2", "-i", "0.2", "-W", "1", "-M", "do", "-s", "1410", e.server.String()))
+func pingTooBig(t *testing.T, client *netlab.Namespace, e lab.Ends) {
+	ping := lab.NeedTool(t, "ping")
+	out, code := lab.RunIn(t, client, exec.Command(ping, "-n", "-c", "2", "-i", "0.2", "-W", "1", "-M", "do", "-s", "1410", e.Server.String()))
 	if code == 0 || !strings.Contains(out, "1400") {
 		t.Errorf("exit code %d, want a complaint about an MTU of 1400:\n%s", code, out)
 	}
-	out, code = runIn(t, client, exec.Command(ping, "-n", "-c", "1", "-W", "2", "-M", "do", "-s", "1352", e.server.String()))
+	out, code = lab.RunIn(t, client, exec.Command(ping, "-n", "-c", "1", "-W", "2", "-M", "do", "-s", "1352", e.Server.String()))
 	if code != 0 {
 		t.Errorf("a packet of the hop's MTU is lost too:\n%s", out)
 	}
 }
 
 // toldTooBig sends a datagram that the hop can't forward, and wants its error as if there were no NAT between.
-func (l *lab) toldTooBig(t *testing.T, inside *sniffer, e ends, hop netip.Addr) {
-	sent := testpkt.UDP{Src: netip.AddrPortFrom(e.client, 40001), Dst: netip.AddrPortFrom(e.server, 40002), DF: true, TTL: 64,
+func (l *pair) toldTooBig(t *testing.T, inside *lab.Sniffer, e lab.Ends, hop netip.Addr) {
+	sent := testpkt.UDP{Src: netip.AddrPortFrom(e.Client, 40001), Dst: netip.AddrPortFrom(e.Server, 40002), DF: true, TTL: 64,
 		Payload: make([]byte, 1430)}.Bytes()
-	must(t, l.client.Inject("lan0", sent))
-	want := icmpError{kind: tooBig, from: hop, to: e.client, mtu: hopMTU, quote: sent, hops: 1}
+	lab.Must(t, l.Client.Inject("lan0", sent))
+	want := icmpError{kind: tooBig, from: hop, to: e.Client, mtu: hopMTU, quote: sent, hops: 1}
 	want.mustArrive(t, inside)
-}
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
 }
 
 // be16 reads a number of 16 bits in network byte order.

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/natrouter/natrouter/integration/lab"
 	"github.com/natrouter/natrouter/internal/netlab"
 )
 
@@ -22,28 +23,28 @@ var driverKeys = []struct {
 	name, keys string
 	check      func(netlab.Sniffed) error
 }{
-	{"offload", "", checksums},
-	{"queues", "queues = 2", checksums},
-	{"plain", "gso = false\nchecksum = false\ncoalesce = false", completeChecksums},
-	{"water", `driver = "water"`, completeChecksums},
+	{"offload", "", lab.Checksums},
+	{"queues", "queues = 2", lab.Checksums},
+	{"plain", "gso = false\nchecksum = false\ncoalesce = false", lab.CompleteChecksums},
+	{"water", `driver = "water"`, lab.CompleteChecksums},
 }
 
 // TestTraffic sends what real clients send, with sniffers on both sides.
 func TestTraffic(t *testing.T) {
-	needLab(t)
+	lab.NeedLab(t)
 	for _, d := range driverKeys {
 		t.Run(d.name, func(t *testing.T) {
-			l := newLab(t, labConfig{lan: d.keys, wan: d.keys})
-			inside := sniff(t, l.client, "lan0", d.check, nil)
-			outside := sniff(t, l.server, "wan0", translated(d.check), nil)
-			runScenes(t, l.client, l.server)
-			for _, e := range families {
-				t.Run(e.name+"/ping", func(t *testing.T) { l.pingTool(t, e) })
-				t.Run(e.name+"/traceroute", func(t *testing.T) { l.tracerouteTool(t, e) })
-				t.Run(e.name+"/curl", func(t *testing.T) { l.curlTool(t, e) })
-				t.Run(e.name+"/iperf3", func(t *testing.T) { l.iperfTool(t, e) })
+			l := newPair(t, lab.Config{LAN: d.keys, WAN: d.keys})
+			inside := lab.Sniff(t, l.Client, "lan0", d.check, nil)
+			outside := lab.Sniff(t, l.Server, "wan0", lab.Translated(d.check), nil)
+			lab.RunScenes(t, l.Client, l.Server)
+			for _, e := range lab.Families {
+				t.Run(e.Name+"/ping", func(t *testing.T) { l.pingTool(t, e) })
+				t.Run(e.Name+"/traceroute", func(t *testing.T) { l.tracerouteTool(t, e) })
+				t.Run(e.Name+"/curl", func(t *testing.T) { l.curlTool(t, e) })
+				t.Run(e.Name+"/iperf3", func(t *testing.T) { l.iperfTool(t, e) })
 			}
-			if inside.stop() < 1000 || outside.stop() < 1000 {
+			if inside.Stop() < 1000 || outside.Stop() < 1000 {
 				t.Error("the sniffers saw next to nothing")
 			}
 			l.noFaults()
@@ -52,45 +53,45 @@ func TestTraffic(t *testing.T) {
 }
 
 // noFaults fails the test if the router dropped a packet as damaged, or for a fault of its own.
-func (l *lab) noFaults() {
-	l.t.Helper()
+func (l *pair) noFaults() {
+	l.T.Helper()
 	for _, reason := range []string{"malformed", "bad-checksum", "bad-ip-checksum", "netstack-panic", "unspecified", "tcp-window"} {
-		n, ok := l.status().Drops[reason]
+		n, ok := l.Status().Drops[reason]
 		if !ok {
-			l.t.Errorf("status knows no drop reason %q", reason)
+			l.T.Errorf("status knows no drop reason %q", reason)
 		}
 		if n > 0 {
-			l.t.Errorf("%d packets dropped as %s", n, reason)
+			l.T.Errorf("%d packets dropped as %s", n, reason)
 		}
 	}
 }
 
 // pingTool pings with small packets, with ones in fragments and with a don't-fragment bit.
-func (l *lab) pingTool(t *testing.T, e ends) {
-	ping := needTool(t, "ping")
-	to := e.server.String()
+func (l *pair) pingTool(t *testing.T, e lab.Ends) {
+	ping := lab.NeedTool(t, "ping")
+	to := e.Server.String()
 	for _, more := range [][]string{{}, {"-s", "4000"}, {"-s", "1400", "-M", "do"}, {"-R"}, {"-f", "-c", "50"}} {
-		if slices.Contains(more, "-R") && e.server.Is6() {
+		if slices.Contains(more, "-R") && e.Server.Is6() {
 			continue // IPv4's record route option
 		}
 		args := append([]string{"-n", "-c", "3", "-i", "0.01", "-W", "2"}, more...)
-		if out := mustRun(t, l.client, ping, append(args, to)...); !strings.Contains(out, " 0% packet loss") {
+		if out := lab.MustRun(t, l.Client, ping, append(args, to)...); !strings.Contains(out, " 0% packet loss") {
 			t.Errorf("ping %v:\n%s", more, out)
 		}
 	}
 }
 
 // tracerouteTool asks for the way by UDP and ICMP: the router, then the server.
-func (l *lab) tracerouteTool(t *testing.T, e ends) {
-	traceroute := needTool(t, "traceroute")
+func (l *pair) tracerouteTool(t *testing.T, e lab.Ends) {
+	traceroute := lab.NeedTool(t, "traceroute")
 	for _, method := range []string{"-U", "-I", "-T"} {
-		args := []string{"-n", "-w", "2", "-q", "1", "-m", "4", method, e.server.String()}
+		args := []string{"-n", "-w", "2", "-q", "1", "-m", "4", method, e.Server.String()}
 		if method == "-T" {
 			args = append([]string{"-p", "7"}, args...)
 		}
-		out := mustRun(t, l.client, traceroute, args...)
+		out := lab.MustRun(t, l.Client, traceroute, args...)
 		lines := strings.Split(strings.TrimSpace(out), "\n")
-		if len(lines) != 3 || !strings.Contains(lines[1], e.lan.String()) || !strings.Contains(lines[2], e.server.String()) {
+		if len(lines) != 3 || !strings.Contains(lines[1], e.LAN.String()) || !strings.Contains(lines[2], e.Server.String()) {
 			t.Errorf("traceroute %s:\n%s", method, out)
 		}
 	}
@@ -100,24 +101,24 @@ func (l *lab) tracerouteTool(t *testing.T, e ends) {
 const curlBytes = 20 << 20
 
 // curlTool fetches and sends a body, and compares SHA-256 and the address that the server saw.
-func (l *lab) curlTool(t *testing.T, e ends) {
-	curl := needTool(t, "curl")
-	at := netip.AddrPortFrom(e.server, 8000)
-	files, err := netlab.ServeFiles(l.server, at)
+func (l *pair) curlTool(t *testing.T, e lab.Ends) {
+	curl := lab.NeedTool(t, "curl")
+	at := netip.AddrPortFrom(e.Server, 8000)
+	files, err := netlab.ServeFiles(l.Server, at)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer files.Close()
-	dir := publicDir(t)
+	dir := lab.PublicDir(t)
 	down, up := filepath.Join(dir, "down"), filepath.Join(dir, "up")
 
-	mustRun(t, l.client, curl, "-sSg", "-m", "20", "-o", down, fmt.Sprintf("http://%s/%d", at, curlBytes))
+	lab.MustRun(t, l.Client, curl, "-sSg", "-m", "20", "-o", down, fmt.Sprintf("http://%s/%d", at, curlBytes))
 	last := files.Last()
 	got, err := os.ReadFile(down)
 	if err != nil || len(got) != curlBytes || sha256.Sum256(got) != last.Sum {
 		t.Errorf("download: %d bytes, %v, SHA-256 %x, the server's %x", len(got), err, sha256.Sum256(got), last.Sum)
 	}
-	if last.Remote.Addr() != e.wan {
+	if last.Remote.Addr() != e.WAN {
 		t.Errorf("download: the server saw %s", last.Remote)
 	}
 
@@ -126,8 +127,8 @@ func (l *lab) curlTool(t *testing.T, e ends) {
 	if err := os.WriteFile(up, body, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	out := mustRun(t, l.client, curl, "-sSg", "-m", "20", "-T", up, fmt.Sprintf("http://%s/", at))
-	want := fmt.Sprintf("%x %d %s", sha256.Sum256(body), len(body), netip.AddrPortFrom(e.wan, files.Last().Remote.Port()))
+	out := lab.MustRun(t, l.Client, curl, "-sSg", "-m", "20", "-T", up, fmt.Sprintf("http://%s/", at))
+	want := fmt.Sprintf("%x %d %s", sha256.Sum256(body), len(body), netip.AddrPortFrom(e.WAN, files.Last().Remote.Port()))
 	if strings.TrimSpace(out) != want {
 		t.Errorf("upload: the server says %q, want %q", strings.TrimSpace(out), want)
 	}
@@ -153,8 +154,8 @@ type iperfReport struct {
 const udpLossMax = 20
 
 // iperfTool measures TCP and UDP both ways.
-func (l *lab) iperfTool(t *testing.T, e ends) {
-	iperf3 := needTool(t, "iperf3")
+func (l *pair) iperfTool(t *testing.T, e lab.Ends) {
+	iperf3 := lab.NeedTool(t, "iperf3")
 	for _, args := range [][]string{{"-P", "2", "-n", "40M"}, {"-R", "-n", "40M"}, {"-u", "-b", "10M", "-n", "500K"}, {"-u", "-b", "10M", "-n", "500K", "-R"}} {
 		report := l.iperf(t, iperf3, e, args)
 		udp := slices.Contains(args, "-u")
@@ -172,22 +173,22 @@ func (l *lab) iperfTool(t *testing.T, e ends) {
 }
 
 // iperf runs one measurement against a server of its own.
-func (l *lab) iperf(t *testing.T, iperf3 string, e ends, args []string) (report iperfReport) {
+func (l *pair) iperf(t *testing.T, iperf3 string, e lab.Ends, args []string) (report iperfReport) {
 	t.Helper()
-	var log output
-	server := exec.Command(iperf3, "-s", "-1", "-B", e.server.String(), "--forceflush")
+	var log lab.Output
+	server := exec.Command(iperf3, "-s", "-1", "-B", e.Server.String(), "--forceflush")
 	server.Stdout, server.Stderr = &log, &log
-	if err := l.server.Start(server); err != nil {
+	if err := l.Server.Start(server); err != nil {
 		t.Fatal(err)
 	}
 	defer func() {
 		_ = server.Process.Kill() // it may have ended
 		_ = server.Wait()
 	}()
-	for text, more := log.next(); !strings.Contains(text, "listening"); text, more = log.next() {
+	for text, more := log.Next(); !strings.Contains(text, "listening"); text, more = log.Next() {
 		<-more // the tool's own time limit follows
 	}
-	out, _ := runIn(t, l.client, exec.Command(iperf3, append([]string{"-J", "-c", e.server.String()}, args...)...))
+	out, _ := lab.RunIn(t, l.Client, exec.Command(iperf3, append([]string{"-J", "-c", e.Server.String()}, args...)...))
 	if err := json.NewDecoder(bytes.NewReader([]byte(out))).Decode(&report); err != nil {
 		t.Errorf("iperf3 %v: %v\n%s", args, err, out)
 	}

@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/natrouter/natrouter/integration/lab"
 	"github.com/natrouter/natrouter/internal/netlab"
 	"golang.org/x/sys/unix"
 )
@@ -19,15 +20,15 @@ import (
 // ordinary is the user that the router runs as.
 func ordinary(t *testing.T) (uid, gid uint32) {
 	t.Helper()
-	needRoot(t)
+	lab.NeedRoot(t)
 	u, err := user.Lookup("nobody")
 	if err != nil {
-		need(t, "nobody", err.Error())
+		lab.Need(t, "nobody", err.Error())
 	}
 	id, err := strconv.ParseUint(u.Uid, 10, 32)
-	must(t, err)
+	lab.Must(t, err)
 	group, err := strconv.ParseUint(u.Gid, 10, 32)
-	must(t, err)
+	lab.Must(t, err)
 	return uint32(id), uint32(group)
 }
 
@@ -42,20 +43,20 @@ func asOrdinary(t *testing.T) func(*exec.Cmd) {
 // openTUNs lets every user open TUNs until the test ends, as udev does; mode is of the device node.
 func openTUNs(t *testing.T, mode uint32) {
 	t.Helper()
-	needRoot(t)
-	dir := publicDir(t)
-	must(t, unix.Mount("tmpfs", dir, "tmpfs", 0, "mode=755"))
+	lab.NeedRoot(t)
+	dir := lab.PublicDir(t)
+	lab.Must(t, unix.Mount("tmpfs", dir, "tmpfs", 0, "mode=755"))
 	t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
 	node := filepath.Join(dir, "tun")
-	must(t, unix.Mknod(node, unix.S_IFCHR|mode, int(unix.Mkdev(10, 200))))
-	must(t, os.Chmod(node, os.FileMode(mode)))
-	must(t, unix.Mount(node, "/dev/net/tun", "", unix.MS_BIND, ""))
+	lab.Must(t, unix.Mknod(node, unix.S_IFCHR|mode, int(unix.Mkdev(10, 200))))
+	lab.Must(t, os.Chmod(node, os.FileMode(mode)))
+	lab.Must(t, unix.Mount(node, "/dev/net/tun", "", unix.MS_BIND, ""))
 	t.Cleanup(func() { _ = unix.Unmount("/dev/net/tun", unix.MNT_DETACH) })
 }
 
 // bareConfig is twoNamespaces without what needs privileges: the host ends are the operator's.
 func bareConfig(lan, wan, process string) string {
-	text := labConfig{lan: lan, wan: wan}.text()
+	text := lab.Config{LAN: lan, WAN: wan}.Text()
 	var b strings.Builder
 	for line := range strings.Lines(text) {
 		if !strings.HasPrefix(line, "host_") && !strings.HasPrefix(line, "netns") {
@@ -69,17 +70,17 @@ func bareConfig(lan, wan, process string) string {
 func hostEnds(t *testing.T, in, client, server *netlab.Namespace) {
 	t.Helper()
 	if in != nil {
-		must(t, in.Move("lan0", client))
-		must(t, in.Move("wan0", server))
+		lab.Must(t, in.Move("lan0", client))
+		lab.Must(t, in.Move("wan0", server))
 	}
-	for _, e := range families {
+	for _, e := range lab.Families {
 		bits := 24
-		if e.client.Is6() {
+		if e.Client.Is6() {
 			bits = 64
 		}
-		must(t, client.Address("lan0", netip.PrefixFrom(e.client, bits)))
-		must(t, client.Route("lan0", netip.PrefixFrom(e.client, 0), netip.Addr{}))
-		must(t, server.Address("wan0", netip.PrefixFrom(e.server, bits)))
+		lab.Must(t, client.Address("lan0", netip.PrefixFrom(e.Client, bits)))
+		lab.Must(t, client.Route("lan0", netip.PrefixFrom(e.Client, 0), netip.Addr{}))
+		lab.Must(t, server.Address("wan0", netip.PrefixFrom(e.Server, bits)))
 	}
 }
 
@@ -88,13 +89,13 @@ func TestTUNMadeBeforehand(t *testing.T) {
 	as := asOrdinary(t)
 	uid, _ := ordinary(t)
 	openTUNs(t, 0o666)
-	client, server, in := newNamespace(t, "client"), newNamespace(t, "server"), newNamespace(t, "router")
-	must(t, in.MakeTUN("lan0", uid))
-	must(t, in.MakeTUN("wan0", uid))
-	d := startDaemon(t, in, bareConfig("", "", ""), as)
+	client, server, in := lab.NewNamespace(t, "client"), lab.NewNamespace(t, "server"), lab.NewNamespace(t, "router")
+	lab.Must(t, in.MakeTUN("lan0", uid))
+	lab.Must(t, in.MakeTUN("wan0", uid))
+	d := lab.Start(t, in, bareConfig("", "", ""), as)
 	hostEnds(t, in, client, server)
-	d.mustBe(uid)
-	runScenes(t, client, server)
+	mustBe(d, uid)
+	lab.RunScenes(t, client, server)
 }
 
 // TestDescriptorHandedIn has the parent open the TUNs and hand them to a router of an ordinary user, one by number and
@@ -103,15 +104,15 @@ func TestDescriptorHandedIn(t *testing.T) {
 	as := asOrdinary(t)
 	uid, _ := ordinary(t)
 	openTUNs(t, 0o600)
-	client, server := newNamespace(t, "client"), newNamespace(t, "server")
+	client, server := lab.NewNamespace(t, "client"), lab.NewNamespace(t, "server")
 	for _, vnet := range []bool{true, false} {
 		t.Run(fmt.Sprintf("vnet header %t", vnet), func(t *testing.T) {
 			lan, err := client.OpenTUN("lan0", vnet)
-			must(t, err)
+			lab.Must(t, err)
 			wan, err := server.OpenTUN("wan0", vnet)
-			must(t, err)
+			lab.Must(t, err)
 			t.Cleanup(func() { lan.Close(); wan.Close() })
-			d := startDaemon(t, newNamespace(t, "router"), bareConfig("fd = 3", `fd_name = "outer"`, ""), func(cmd *exec.Cmd) {
+			d := lab.Start(t, lab.NewNamespace(t, "router"), bareConfig("fd = 3", `fd_name = "outer"`, ""), func(cmd *exec.Cmd) {
 				as(cmd)
 				cmd.ExtraFiles = []*os.File{lan, wan} // 3 and 4
 				cmd.Env = append(os.Environ(), "LISTEN_FDS=2", "LISTEN_FDNAMES=inner:outer")
@@ -120,8 +121,8 @@ func TestDescriptorHandedIn(t *testing.T) {
 			lan.Close()
 			wan.Close()
 			hostEnds(t, nil, client, server)
-			d.mustBe(uid)
-			runScenes(t, client, server)
+			mustBe(d, uid)
+			lab.RunScenes(t, client, server)
 		})
 	}
 }
@@ -135,29 +136,29 @@ func withListenPID(cmd *exec.Cmd) {
 // TestRootDrops has root start the router, which makes its TUNs and then becomes an ordinary user for good.
 func TestRootDrops(t *testing.T) {
 	uid, _ := ordinary(t)
-	client, server := newNamed(t, "client"), newNamed(t, "server")
-	d := startDaemon(t, newNamespace(t, "router"), "[process]\nuser = \"nobody\"\n"+labConfig{}.text(), nil)
-	d.mustBe(uid)
-	d.mustHave("NoNewPrivs", "1")
-	runScenes(t, client, server)
+	client, server := lab.NewNamed(t, "client"), lab.NewNamed(t, "server")
+	d := lab.Start(t, lab.NewNamespace(t, "router"), "[process]\nuser = \"nobody\"\n"+lab.Config{}.Text(), nil)
+	mustBe(d, uid)
+	mustHave(d, "NoNewPrivs", "1")
+	lab.RunScenes(t, client, server)
 }
 
 // mustBe checks that every thread of the router is of that user and without capabilities.
-func (d *daemon) mustBe(uid uint32) {
-	d.t.Helper()
+func mustBe(d *lab.Daemon, uid uint32) {
+	d.T.Helper()
 	id := strconv.Itoa(int(uid))
-	d.mustHave("Uid", id, id, id, id)
+	mustHave(d, "Uid", id, id, id, id)
 	for _, set := range []string{"CapPrm", "CapEff"} {
-		d.mustHave(set, "0000000000000000")
+		mustHave(d, set, "0000000000000000")
 	}
 }
 
 // mustHave checks a line of every thread's status (proc_pid_status(5)).
-func (d *daemon) mustHave(field string, want ...string) {
-	d.t.Helper()
-	paths, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", d.cmd.Process.Pid))
+func mustHave(d *lab.Daemon, field string, want ...string) {
+	d.T.Helper()
+	paths, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", d.Cmd.Process.Pid))
 	if err != nil || len(paths) == 0 {
-		d.t.Fatalf("threads of natrouter: %v, %d", err, len(paths))
+		d.T.Fatalf("threads of natrouter: %v, %d", err, len(paths))
 	}
 	for _, path := range paths {
 		b, err := os.ReadFile(path)
@@ -167,7 +168,7 @@ func (d *daemon) mustHave(field string, want ...string) {
 		for line := range strings.Lines(string(b)) {
 			name, rest, _ := strings.Cut(line, ":")
 			if got := strings.Fields(rest); name == field && strings.Join(got, " ") != strings.Join(want, " ") {
-				d.t.Errorf("%s: %s is %v, want %v", path, field, got, want)
+				d.T.Errorf("%s: %s is %v, want %v", path, field, got, want)
 			}
 		}
 	}

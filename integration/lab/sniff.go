@@ -1,4 +1,4 @@
-package integration
+package lab
 
 import (
 	"bytes"
@@ -13,10 +13,10 @@ import (
 	"github.com/natrouter/natrouter/internal/testpkt"
 )
 
-// sniffer checks every packet of an interface and keeps those that a test asked for.
-type sniffer struct {
+// Sniffer checks every packet of an interface and keeps those that a test asked for.
+type Sniffer struct {
 	t       *testing.T
-	name    string
+	Name    string
 	capture *netlab.Capture
 	check   func(netlab.Sniffed) error
 	keep    func(netlab.Sniffed) bool
@@ -31,27 +31,27 @@ type sniffer struct {
 // badShown is how many bad packets a sniffer shows.
 const badShown = 3
 
-// sniff watches an interface until the test ends. check judges every packet; keep, unless nil, chooses what find
+// Sniff watches an interface until the test ends. check judges every packet; keep, unless nil, chooses what find
 // looks through.
-func sniff(t *testing.T, n *netlab.Namespace, name string, check func(netlab.Sniffed) error, keep func(netlab.Sniffed) bool) *sniffer {
+func Sniff(t *testing.T, n *netlab.Namespace, name string, check func(netlab.Sniffed) error, keep func(netlab.Sniffed) bool) *Sniffer {
 	t.Helper()
-	s := &sniffer{t: t, name: n.Name + " " + name, check: check, keep: keep}
+	s := &Sniffer{t: t, Name: n.Name + " " + name, check: check, keep: keep}
 	var err error
 	if s.capture, err = n.Sniff(name, s.see); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { s.stop() })
+	t.Cleanup(func() { s.Stop() })
 	return s
 }
 
-func (s *sniffer) see(p netlab.Sniffed) {
+func (s *Sniffer) see(p netlab.Sniffed) {
 	err := s.check(p)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.seen++
 	if err != nil {
 		if s.bad++; s.bad <= badShown {
-			s.t.Errorf("%s: %v (outgoing %t, partial %t, %d bytes)\n%s", s.name, err, p.Outgoing, p.Partial, len(p.Data),
+			s.t.Errorf("%s: %v (outgoing %t, partial %t, %d bytes)\n%s", s.Name, err, p.Outgoing, p.Partial, len(p.Data),
 				hex.Dump(p.Data[:min(len(p.Data), 128)]))
 		}
 	}
@@ -64,20 +64,20 @@ func (s *sniffer) see(p netlab.Sniffed) {
 	}
 }
 
-// stop ends the sniffer and returns how many packets it saw.
-func (s *sniffer) stop() int {
+// Stop ends the sniffer and returns how many packets it saw.
+func (s *Sniffer) Stop() int {
 	s.capture.Close()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.bad > badShown {
-		s.t.Errorf("%s: %d more packets like these", s.name, s.bad-badShown)
+		s.t.Errorf("%s: %d more packets like these", s.Name, s.bad-badShown)
 	}
 	s.bad = 0
 	return s.seen
 }
 
-// find waits up to timeout for a kept packet that fits.
-func (s *sniffer) find(timeout time.Duration, fits func(netlab.Sniffed) bool) (netlab.Sniffed, bool) {
+// Find waits up to timeout for a kept packet that fits.
+func (s *Sniffer) Find(timeout time.Duration, fits func(netlab.Sniffed) bool) (netlab.Sniffed, bool) {
 	deadline := time.After(timeout)
 	for {
 		s.mu.Lock()
@@ -100,9 +100,9 @@ func (s *sniffer) find(timeout time.Duration, fits func(netlab.Sniffed) bool) (n
 	}
 }
 
-// checksums is nil if lengths and checksums of a packet are right. A checksum that is left to a device must hold the
+// Checksums is nil if lengths and checksums of a packet are right. A checksum that is left to a device must hold the
 // sum of the pseudo-header, which is what that device builds upon.
-func checksums(p netlab.Sniffed) error {
+func Checksums(p netlab.Sniffed) error {
 	if !p.Partial {
 		return testpkt.Verify(p.Data)
 	}
@@ -114,17 +114,17 @@ func checksums(p netlab.Sniffed) error {
 	return nil
 }
 
-// completeChecksums is checksums where nothing may be left to a device.
-func completeChecksums(p netlab.Sniffed) error {
+// CompleteChecksums is Checksums where nothing may be left to a device.
+func CompleteChecksums(p netlab.Sniffed) error {
 	if p.Partial {
 		return fmt.Errorf("partial checksum")
 	}
 	return testpkt.Verify(p.Data)
 }
 
-// translated is checksums for the outside, where no inside address may show: not in the header, nor in the packet
+// Translated is Checksums for the outside, where no inside address may show: not in the header, nor in the packet
 // that an ICMP error quotes.
-func translated(check func(netlab.Sniffed) error) func(netlab.Sniffed) error {
+func Translated(check func(netlab.Sniffed) error) func(netlab.Sniffed) error {
 	return func(p netlab.Sniffed) error {
 		if err := check(p); err != nil {
 			return err
@@ -134,15 +134,15 @@ func translated(check func(netlab.Sniffed) error) func(netlab.Sniffed) error {
 			return err
 		}
 		addresses := [][]byte{l.Src, l.Dst}
-		if quote := quoted(p.Data); quote != nil {
+		if quote := Quoted(p.Data); quote != nil {
 			if q, err := testpkt.Parse(quote); err == nil {
 				addresses = append(addresses, q.Src, q.Dst)
 			}
 		}
 		for _, raw := range addresses {
 			a, _ := netip.AddrFromSlice(raw)
-			for _, e := range families {
-				if e.inside.Contains(a) {
+			for _, e := range Families {
+				if e.Inside.Contains(a) {
 					return fmt.Errorf("inside address %s outside", a)
 				}
 			}
@@ -151,8 +151,8 @@ func translated(check func(netlab.Sniffed) error) func(netlab.Sniffed) error {
 	}
 }
 
-// quoted returns the packet that an ICMP error quotes, nil for others.
-func quoted(b []byte) []byte {
+// Quoted returns the packet that an ICMP error quotes, nil for others.
+func Quoted(b []byte) []byte {
 	l, err := testpkt.Parse(b)
 	if err != nil || l.Fragment() || len(b) < l.L4+8 {
 		return nil
