@@ -253,8 +253,11 @@ func (s *shard) checkError(p *Packet, q *quote, slot uint32, dir Direction, e *e
 func (s *shard) quotedInFlight(slot uint32, dir Direction, e *entry, seq uint32) bool {
 	ts := s.tcp.at(e.l4)
 	from, to := &ts.side[dir], &ts.side[1-dir]
-	if (from.flags|to.flags)&sideLiberal != 0 || s.table.cfg.TCPLiberal || from.maxWin == 0 {
+	if (from.flags|to.flags)&sideLiberal != 0 || s.table.cfg.TCPLiberal {
 		return true
+	}
+	if from.maxWin == 0 {
+		return false // it has sent nothing
 	}
 	if e.status&SeqAdjust != 0 {
 		if shift := s.shift(slot, dir); shift != nil {

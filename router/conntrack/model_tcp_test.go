@@ -177,6 +177,7 @@ func (m *modelTCP) rst(d int, g modelSeg, old, next string, seen, assured bool) 
 // inWindow returns nil for a segment that is accepted.
 func (m *modelTCP) inWindow(d int, g modelSeg, assured bool) *modelAnswer {
 	s, r := d, 1-d
+	known := *m
 	syn := strings.HasPrefix(g.event, "SYN")
 	ack, sack := g.an, g.an
 	if m.sackPerm[r] && lt(ack, g.sack) {
@@ -217,10 +218,14 @@ func (m *modelTCP) inWindow(d int, g modelSeg, assured bool) *modelAnswer {
 		if !liberal {
 			return &modelAnswer{verdict: "hold"}
 		}
-	} else if (!one || !three) && !liberal {
+	} else if !(one && two && three && four) && !liberal {
+		if known.maxwin[s] == 0 || syn {
+			*m = known // nothing is begun with numbers that are not believed
+		}
+		if one && three {
+			return &modelAnswer{verdict: "hold"}
+		}
 		return m.out(d, g, assured)
-	} else if (!two || !four) && !liberal {
-		return &modelAnswer{verdict: "hold"}
 	}
 	if g.event != "RST" {
 		m.update(s, r, g, syn, ack, sack, end)

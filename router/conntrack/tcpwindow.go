@@ -81,6 +81,7 @@ func (ts *tcpState) initSide(dir Direction, g *tcpSegment) {
 // pass what fails, and learns from it: with an unknown scale the bounds would stand still otherwise.
 func (ts *tcpState) window(dir Direction, g *tcpSegment, liberal bool) windowVerdict {
 	s, r := &ts.side[dir], &ts.side[1-dir]
+	known := ts.side
 	switch {
 	case s.maxWin == 0 && g.has(packet.FlagSYN):
 		ts.initSide(dir, g)
@@ -105,6 +106,9 @@ func (ts *tcpState) window(dir Direction, g *tcpSegment, liberal bool) windowVer
 	}
 	v := judge(s, r, seq, end, sack)
 	if v != inWindow && !liberal && (s.flags|r.flags)&sideLiberal == 0 {
+		if known[dir].maxWin == 0 || g.has(packet.FlagSYN) {
+			ts.side = known // else a blind SYN-ACK could set numbers that the real one contradicts: RFC 5961, section 4
+		}
 		return v
 	}
 	if g.event != evRST { // one may be blind: RFC 5961, section 3

@@ -60,6 +60,9 @@ func (e *errorEdit) outer(b []byte, h *packet.Headers, c *conntrack.Conn, at uin
 	if at == atSrc {
 		field, to = src, c.Tuples[1-c.Dir].Dst
 		if as16(src) != c.Tuples[c.Dir].Src {
+			if c.Tuples[c.Dir].Src == to {
+				return // only the port behind which the host is differs: whoever is on the way there may be seen
+			}
 			if !own.IsValid() || own.Is4() != (h.Family == 4) {
 				return
 			}

@@ -1,0 +1,257 @@
+// Package plain is a NAT router for tests: slow, plain and obviously right. It keeps lists and looks through all of
+// them, computes every checksum anew, and knows no fast path, shard, lock or pool. It shares no code with the product
+// but the reader of packets that tests use (internal/testpkt), so that what it and the router agree on was said twice.
+//
+// The one thing that it leaves to the router is chance: where a rule allows several outside ports, it takes the one
+// that the router chose and checks that the choice was allowed.
+package plain
+
+import (
+	"bytes"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+)
+
+// Side is where a packet comes in or goes out.
+type Side int
+
+// The sides.
+const (
+	Inside Side = iota
+	Outside
+)
+
+func (s Side) String() string { return [2]string{"inside", "outside"}[s] }
+
+// Config is a router that masquerades all inside networks behind its outside addresses, endpoint-independent in
+// mapping and address-dependent in filtering, with port forwards and hairpinning.
+type Config struct {
+	Own      [2][]netip.Addr // its own addresses by side, one of each family
+	Networks []netip.Prefix  // all that is inside
+	MTU      [2]int          // bytes, by side
+	Forwards []Forward
+}
+
+// Forward sends what comes to a port of the outside address of a family to an inside host.
+type Forward struct {
+	Proto int
+	Port  uint16
+	To    netip.AddrPort
+}
+
+// Router is the model. One goroutine may use it.
+type Router struct {
+	cfg     Config
+	now     time.Duration
+	conns   []*conn
+	waiting []*datagram
+}
+
+// New returns a router at time 0 that knows of no connection.
+func New(cfg Config) *Router { return &Router{cfg: cfg} }
+
+// pair is what a packet carries: where from and where to. The port of an ICMP query's sender is its identifier, its
+// receiver's port is 0.
+type pair struct{ src, dst netip.AddrPort }
+
+func (p pair) inverse() pair { return pair{p.dst, p.src} }
+
+// conn is a connection: what its packets carry when they come in, by direction. The first packet had tuples[0].
+type conn struct {
+	proto    int
+	tuples   [2]pair
+	mappings [2]*mapping // that of the source, and of the destination
+	begun    Side        // where the first packet came in
+	hairpin  bool        // between two inside hosts
+	clash    bool        // its answers would look like another's
+	replied  bool
+	deadline time.Duration
+	tcp      tcp
+}
+
+// leaves is what packets of a direction carry when they leave.
+func (c *conn) leaves(dir int) pair { return c.tuples[1-dir].inverse() }
+
+// mapping is an inside endpoint and the outside one that stands for it, while a connection uses it.
+type mapping struct {
+	proto           int
+	inside, outside netip.AddrPort
+}
+
+// Step gives the router one packet, and compares what it did with that: out is what has come out of each side, whole
+// packets in order. An error says how they differ.
+func (r *Router) Step(in Side, b []byte, out [2][][]byte) error {
+	r.expire()
+	whole, largest := r.assemble(in, b)
+	if whole == nil {
+		return nothing(out)
+	}
+	p := parse(whole)
+	if p.quote != nil {
+		return r.icmpError(in, p, out)
+	}
+	c, dir := r.find(p.proto, p.pair)
+	fresh := c == nil
+	if fresh {
+		if c = r.begin(in, p, out); c == nil {
+			return r.refused(in, p, out)
+		}
+	} else if !c.track(r.now, dir, p) {
+		return r.reopen(in, p, c, out, b)
+	}
+	if c.clash && p.ttl > 1 {
+		return r.told(in, p, hostUnreachable(p), out)
+	}
+	if err := r.deliver(in, c, dir, p, largest, out); err != nil {
+		return err
+	}
+	if fresh && p.ttl > 1 && !r.tooBig(r.egress(c, dir), p, largest) {
+		r.conns = append(r.conns, c)
+	}
+	if c.tcp.gone {
+		r.conns = slices.DeleteFunc(r.conns, func(o *conn) bool { return o == c })
+	}
+	return nil
+}
+
+// refused is for a packet that may begin no connection: an inside host is told when the router itself has nothing there
+// (RFC 1122, section 4.1.3.1), all else is silence.
+func (r *Router) refused(in Side, p *packet, out [2][][]byte) error {
+	dst := p.pair.dst.Addr()
+	if in == Inside && p.proto == udp && dst == r.own(Outside, dst) {
+		return r.told(in, p, portUnreachable(p), out)
+	}
+	return nothing(out)
+}
+
+// reopen is for a packet that the connection it belongs to does not take: either it is the first of a new one on the
+// same ports, or nothing comes of it.
+func (r *Router) reopen(in Side, p *packet, c *conn, out [2][][]byte, b []byte) error {
+	if !c.tcp.over {
+		return nothing(out)
+	}
+	r.conns = slices.DeleteFunc(r.conns, func(o *conn) bool { return o == c })
+	return r.Step(in, b, out)
+}
+
+// deliver checks that the packet came out as it must: translated, or as an error to its sender.
+func (r *Router) deliver(in Side, c *conn, dir int, p *packet, largest int, out [2][][]byte) error {
+	side := r.egress(c, dir)
+	switch {
+	case p.ttl <= 1:
+		return r.told(in, p, timeExceeded(p), out)
+	case r.tooBig(side, p, largest):
+		return r.told(in, p, packetTooBig(p, r.cfg.MTU[side]), out)
+	}
+	want := p.rewritten(c.leaves(dir))
+	want = clampMSS(want, min(r.cfg.MTU[in], r.cfg.MTU[side]))
+	return r.only(side, want, out)
+}
+
+// egress is the side where packets of a direction leave.
+func (r *Router) egress(c *conn, dir int) Side {
+	if r.isInside(c.leaves(dir).dst.Addr()) {
+		return Inside
+	}
+	return Outside
+}
+
+// tooBig reports whether a packet can't leave: IPv6 is not fragmented by routers unless it came in fragments that
+// fit (RFC 8200, section 5), IPv4 not with DF (RFC 791).
+func (r *Router) tooBig(side Side, p *packet, largest int) bool {
+	switch mtu := r.cfg.MTU[side]; {
+	case len(p.b) <= mtu && largest == 0:
+		return false
+	case largest > 0:
+		return p.six() && largest > mtu || !p.six() && p.df && largest > mtu
+	default:
+		return p.six() || p.df
+	}
+}
+
+func (r *Router) isInside(a netip.Addr) bool {
+	return slices.ContainsFunc(r.cfg.Networks, func(n netip.Prefix) bool { return n.Contains(a) })
+}
+
+// own is the router's address of a side, in the family of a.
+func (r *Router) own(s Side, a netip.Addr) netip.Addr {
+	i := slices.IndexFunc(r.cfg.Own[s], func(o netip.Addr) bool { return o.Is4() == a.Is4() })
+	return r.cfg.Own[s][i]
+}
+
+// only wants one packet, that came out of a side whole or in fragments that fit.
+func (r *Router) only(side Side, want []byte, out [2][][]byte) error {
+	if len(out[1-side]) > 0 {
+		return fmt.Errorf("%d packets came out of the %s", len(out[1-side]), 1-side)
+	}
+	got, err := join(out[side], r.cfg.MTU[side])
+	if err != nil {
+		return fmt.Errorf("%s: %w", side, err)
+	}
+	want = withID(want, got)
+	if !bytes.Equal(got, want) {
+		return fmt.Errorf("%s:\n% x, want\n% x", side, got, want)
+	}
+	return nil
+}
+
+func nothing(out [2][][]byte) error {
+	for side, all := range out {
+		if len(all) > 0 {
+			return fmt.Errorf("% x came out of the %s, want nothing", all[0], Side(side))
+		}
+	}
+	return nil
+}
+
+// told wants an ICMP error to the sender of p: from the router's address on that side, quoting as much as fits.
+func (r *Router) told(in Side, p *packet, e icmpError, out [2][][]byte) error {
+	if len(out[1-in]) > 0 || len(out[in]) != 1 {
+		return fmt.Errorf("%d and %d packets came out, want an ICMP error", len(out[0]), len(out[1]))
+	}
+	return e.check(out[in][0], r.own(in, p.pair.src.Addr()), p)
+}
+
+// Advance lets time pass. out is what has come out of each side because of it: the sender of a datagram whose first
+// fragment waited in vain is told (RFC 792; RFC 4443, section 3.3).
+func (r *Router) Advance(d time.Duration, out [2][][]byte) error {
+	r.now += d
+	due := r.expire()
+	for side := range 2 {
+		for _, b := range out[side] {
+			i := slices.IndexFunc(due, func(d *datagram) bool { return int(d.in) == side && r.tells(d, b) })
+			if i < 0 {
+				return fmt.Errorf("% x came out of the %s as time passed, want nothing", b, Side(side))
+			}
+			due = slices.Delete(due, i, i+1)
+		}
+	}
+	if len(due) > 0 {
+		return fmt.Errorf("nobody was told that % x waited in vain", due[0].parts[0])
+	}
+	return nil
+}
+
+// tells reports whether b is the error about an incomplete datagram.
+func (r *Router) tells(d *datagram, b []byte) bool {
+	p := takeFragment(d.first())
+	e := icmpError{typ: 11, code: 1}
+	if p.six() {
+		e.typ = 3
+	}
+	return e.check(b, r.own(d.in, p.pair.src.Addr()), p) == nil
+}
+
+// expire ends what has had its time, and returns the datagrams whose sender is told.
+func (r *Router) expire() (due []*datagram) {
+	r.conns = slices.DeleteFunc(r.conns, func(c *conn) bool { return c.deadline <= r.now })
+	r.waiting = slices.DeleteFunc(r.waiting, func(d *datagram) bool {
+		if d.deadline <= r.now && d.first() != nil && !isError(d.first()) { // none about an error: RFC 1122, section 3.2.2
+			due = append(due, d)
+		}
+		return d.deadline <= r.now
+	})
+	return due
+}

@@ -1,0 +1,333 @@
+package router
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/binary"
+	"fmt"
+	"math"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/natrouter/natrouter/internal/plain"
+	"github.com/natrouter/natrouter/internal/testpkt"
+	"github.com/natrouter/natrouter/router/conntrack"
+	"github.com/natrouter/natrouter/router/nat"
+	"github.com/natrouter/natrouter/router/packet"
+	"github.com/natrouter/natrouter/router/tun"
+)
+
+// This file runs the router beside internal/plain, a model of it that shares no code with it. Hosts of model_hosts_test.go
+// talk through both; each packet must have the same fate, come out with the same bytes, and leave the same connections.
+// A failure is made short by rapid and kept in testdata; -rapid.checks=N makes the run as long as one likes.
+
+// The network of the model: hosts inside, and outside; the router's link outside carries less.
+var (
+	modelInside  = []netip.Addr{client4, other4, client6, addr("fd77::3")}
+	modelOutside = []netip.Addr{server4, addr("198.51.100.8"), server6, addr("2001:db8:ffff::8")}
+)
+
+const modelWAN = 1400 // bytes, MTU
+
+// TestModel runs random traffic of many hosts through the router and the model, with the fast path and without.
+func TestModel(t *testing.T) {
+	for _, fast := range []bool{true, false} {
+		t.Run(fmt.Sprintf("fast path %t", fast), func(t *testing.T) {
+			var total modelCount
+			rapid.Check(t, func(rt *rapid.T) {
+				m := newModelRun(t, rt, fast)
+				defer m.close()
+				for range rapid.IntRange(50, 400).Draw(rt, "steps") {
+					m.step()
+				}
+				m.end()
+				total.add(m.count)
+			})
+			t.Logf("%+v", total)
+			if total.Sent > 5000 && (total.Out < total.Sent/3 || total.Compared == 0 || total.Closed == 0 || total.Errors == 0) {
+				t.Errorf("too little came through to show anything: %+v", total)
+			}
+			if fast != (total.Fast > 0) {
+				t.Errorf("%d packets took the fast path", total.Fast)
+			}
+		})
+	}
+}
+
+// modelCount says what a run was made of.
+type modelCount struct {
+	Sent, Out      int // packets
+	Compared       int // connections, one by one
+	Closed         int // TCP connections that ended in order
+	Errors         int // ICMP errors that arrived
+	Fast           uint64
+	Fragments, New int
+}
+
+func (c *modelCount) add(d modelCount) {
+	c.Sent, c.Out, c.Compared = c.Sent+d.Sent, c.Out+d.Out, c.Compared+d.Compared
+	c.Closed, c.Errors, c.Fast = c.Closed+d.Closed, c.Errors+d.Errors, c.Fast+d.Fast
+	c.Fragments, c.New = c.Fragments+d.Fragments, c.New+d.New
+}
+
+// modelRun is one run: the router, the model, and the hosts that use them.
+type modelRun struct {
+	rt    *rapid.T
+	once  *modelTB
+	n     *network
+	model *plain.Router
+	hosts *modelHosts
+	count modelCount
+	trail []string // what happened last, for the message of a failure
+}
+
+func newModelRun(t *testing.T, rt *rapid.T, fast bool) *modelRun {
+	cfg := testConfig()
+	cfg.FastPath = fast
+	cfg.Interfaces[1].MTU = modelWAN
+	cfg.ErrorRate = 0 // no limit
+	all := plain.Config{
+		Own:      [2][]netip.Addr{{lan4, lan6}, {wan4, wan6}},
+		Networks: prefixes("10.77.0.0/16", "fd77::/16"),
+		MTU:      [2]int{1500, modelWAN},
+	}
+	for _, proto := range []uint8{packet.ProtoTCP, packet.ProtoUDP} {
+		to := []netip.AddrPort{port(client4, 80), port(client6, 80)}
+		all.Forwards = append(all.Forwards, plain.Forward{Proto: int(proto), Port: modelForwarded, To: to[0]},
+			plain.Forward{Proto: int(proto), Port: modelForwarded, To: to[1]})
+		cfg.NAT = append(cfg.NAT, modelForward(proto, wan4, to[0]), modelForward(proto, wan6, to[1]))
+	}
+	once := &modelTB{TB: t}
+	m := &modelRun{rt: rt, n: newNetwork(once, cfg), model: plain.New(all), once: once}
+	m.hosts = newModelHosts(m.pick)
+	return m
+}
+
+func modelForward(proto uint8, from netip.Addr, to netip.AddrPort) nat.Rule {
+	return nat.Rule{
+		Action: nat.DNAT, Proto: proto, Destination: []conntrack.AddrRange{{First: from, Last: from}},
+		Ports: []conntrack.PortRange{{First: modelForwarded, Last: modelForwarded}},
+		To:    []conntrack.AddrRange{{First: to.Addr(), Last: to.Addr()}}, ToPorts: []conntrack.PortRange{{First: to.Port(), Last: to.Port()}},
+	}
+}
+
+// modelTB is a test whose clean-up is not left to the end of all runs.
+type modelTB struct {
+	testing.TB
+	cleanup []func()
+}
+
+func (t *modelTB) Cleanup(f func()) { t.cleanup = append(t.cleanup, f) }
+
+func (m *modelRun) close() {
+	for _, f := range m.once.cleanup {
+		f()
+	}
+}
+
+// pick chooses one of n.
+func (m *modelRun) pick(n int) int { return rapid.IntRange(0, n-1).Draw(m.rt, "pick") }
+
+// step lets one thing happen: a host sends, or time passes.
+func (m *modelRun) step() {
+	switch m.pick(40) {
+	case 0:
+		m.advance(time.Duration(m.pick(20_000)) * time.Millisecond)
+	case 1:
+		m.advance(time.Duration(1+m.pick(6)) * time.Minute)
+		m.hosts.grow()
+		m.compare()
+	default:
+		for _, s := range m.hosts.next() {
+			m.send(s)
+		}
+	}
+}
+
+// modelTrail is how much a failure tells of what went before.
+const modelTrail = 30
+
+func (m *modelRun) note(format string, args ...any) {
+	if m.trail = append(m.trail, fmt.Sprintf(format, args...)); len(m.trail) > modelTrail {
+		m.trail = m.trail[1:]
+	}
+}
+
+func (m *modelRun) fail(format string, args ...any) {
+	m.rt.Fatalf("packet %d: %s\ndrops %v\nbefore that:\n%s", m.count.Sent, fmt.Sprintf(format, args...), m.n.drops(),
+		strings.Join(m.trail, "\n"))
+}
+
+// modelSummary is a packet in short.
+func modelSummary(b []byte) string {
+	l := layout(b)
+	src, dst := modelEnds(l, b)
+	s := fmt.Sprintf("%d %s > %s ttl %d len %d", l.Proto, src, dst, l.TTL, len(b))
+	switch t := b[l.L4:]; {
+	case l.Fragment():
+		s = fmt.Sprintf("%d %s > %s fragment %d+%d more %t", l.Proto, src.Addr(), dst.Addr(), l.FragOff, len(b)-l.L4, l.More)
+	case l.Proto == packet.ProtoTCP:
+		s += fmt.Sprintf(" flags %#x seq %d ack %d data %d", t[13], binary.BigEndian.Uint32(t[4:]), binary.BigEndian.Uint32(t[8:]), len(b)-l.Payload)
+	case l.Proto == packet.ProtoICMP || l.Proto == packet.ProtoICMPv6:
+		s += fmt.Sprintf(" type %d code %d", t[0], t[1])
+	}
+	return s
+}
+
+func (m *modelRun) advance(d time.Duration) {
+	m.note("%s pass", d)
+	m.n.tick(d)
+	if err := m.model.Advance(d, modelSides(m.n.collect())); err != nil {
+		m.fail("%v", err)
+	}
+}
+
+// send puts one packet into both, and gives what came out to the hosts.
+func (m *modelRun) send(s modelPacket) {
+	m.count.Sent++
+	m.note("%s: %s", s.from, modelSummary(s.b))
+	out := m.n.send(modelSide[s.from], bytes.Clone(s.b))
+	sides := modelSides(out)
+	if err := m.model.Step(s.from, s.b, sides); err != nil {
+		m.fail("% x: %v\nthe model has\n%s", s.b, err, modelLines(m.model.Connections()))
+	}
+	if err := m.model.Allowed(); err != nil {
+		m.fail("% x: %v", s.b, err)
+	}
+	for side, all := range sides {
+		m.count.Out += len(all)
+		for _, b := range all {
+			m.note("    to %s: %s", plain.Side(side), modelSummary(b))
+			m.hosts.deliver(plain.Side(side), b)
+		}
+	}
+}
+
+var modelSide = [2]string{"lan0", "wan0"}
+
+func modelSides(out map[string][]tun.Frame) [2][][]byte {
+	return [2][][]byte{modelBytes(out["lan0"]), modelBytes(out["wan0"])}
+}
+
+func modelBytes(frames []tun.Frame) (all [][]byte) {
+	for i := range frames {
+		all = append(all, frames[i].Bytes())
+	}
+	return all
+}
+
+// end looks whether all that is left ends in time.
+func (m *modelRun) end() {
+	m.compare()
+	m.count.Fast = m.n.r.Status().Fast
+	m.count.Closed, m.count.Errors, m.count.Fragments = m.hosts.closed, m.hosts.errors, m.hosts.fragments
+	for range 2 {
+		m.advance(5 * time.Minute)
+		m.compare()
+	}
+	m.advance(6 * 24 * time.Hour)
+	m.compare()
+	if left := m.n.r.Status(); left.Flows != 0 || left.Mappings != 0 {
+		m.fail("after days %d connections and %d mappings are left", left.Flows, left.Mappings)
+	}
+}
+
+// modelSlack is how far the two may differ in when a connection ends: the table's clock is coarse.
+const modelSlack = 2 * time.Second
+
+// compare wants the same connections in both.
+func (m *modelRun) compare() {
+	flows, err := m.n.r.Flows(FlowFilter{})
+	if err != nil {
+		m.rt.Fatal(err)
+	}
+	var got []plain.Connection
+	for i := range flows {
+		got = append(got, plainConnection(&flows[i]))
+	}
+	want := m.model.Connections()
+	name := func(c plain.Connection) string { return fmt.Sprint(c.Proto, c.Original, c.Reply, c.TCP) }
+	order := func(a, b plain.Connection) int { return cmp.Compare(name(a), name(b)) }
+	slices.SortFunc(got, order)
+	slices.SortFunc(want, order)
+	same := slices.EqualFunc(got, want, func(a, b plain.Connection) bool {
+		return name(a) == name(b) && (a.Ends-b.Ends).Abs() <= modelSlack
+	})
+	if !same {
+		m.fail("the router has\n%sthe model has\n%s", modelLines(got), modelLines(want))
+	}
+	m.count.Compared += len(got)
+}
+
+func modelLines(all []plain.Connection) string {
+	var b bytes.Buffer
+	for _, c := range all {
+		fmt.Fprintf(&b, "  %d %v %v %s %s\n", c.Proto, c.Original, c.Reply, c.TCP, c.Ends.Round(time.Millisecond))
+	}
+	return b.String()
+}
+
+func plainConnection(f *Flow) plain.Connection {
+	proto := map[string]int{"tcp": 6, "udp": 17, "icmp": 1, "icmpv6": 58}[f.Proto]
+	return plain.Connection{
+		Proto: proto, Original: plainEnds(&f.Original), Reply: plainEnds(&f.Reply), TCP: f.State,
+		Ends: time.Duration(math.Round(f.Timeout * float64(time.Second))),
+	}
+}
+
+// plainEnds are a direction's ends as the model writes them: an ICMP query's identifier is its sender's port.
+func plainEnds(t *FlowTuple) [2]netip.AddrPort {
+	src, dst := addr(t.Source), addr(t.Destination)
+	if t.ICMPID != nil {
+		if *t.ICMPType == 0 || *t.ICMPType == 129 {
+			return [2]netip.AddrPort{port(src, 0), port(dst, *t.ICMPID)}
+		}
+		return [2]netip.AddrPort{port(src, *t.ICMPID), port(dst, 0)}
+	}
+	return [2]netip.AddrPort{port(src, *t.SourcePort), port(dst, *t.DestinationPort)}
+}
+
+// modelPacket is a packet on its way to the router.
+type modelPacket struct {
+	from plain.Side
+	b    []byte
+}
+
+// sideOf is where a host is.
+func sideOf(a netip.Addr) plain.Side {
+	if slices.Contains(modelInside, a) {
+		return plain.Inside
+	}
+	return plain.Outside
+}
+
+// neighbours are the addresses of one family on a side.
+func neighbours(all []netip.Addr, like netip.Addr) (same []netip.Addr) {
+	for _, a := range all {
+		if a.Is4() == like.Is4() {
+			same = append(same, a)
+		}
+	}
+	return same
+}
+
+func modelOwn(like netip.Addr) netip.Addr {
+	if like.Is4() {
+		return wan4
+	}
+	return wan6
+}
+
+// layout reads a packet that must be right.
+func layout(b []byte) testpkt.Layout {
+	l, err := testpkt.Parse(b)
+	if err != nil {
+		panic(err)
+	}
+	return l
+}
