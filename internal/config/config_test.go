@@ -192,7 +192,7 @@ func TestHelperOptions(t *testing.T) {
 	tree := root.decode("[[helper]]\nname = \"ftp\"\nprotocol = \"tcp\"\nport = 21\nmin_port = 2000\nloose = \"10.0.0.1\"\nccc = true")
 	b := builder{problems: root.problems}
 	got := b.helper(tree.tables["helper"][0])
-	want := map[string]any{"min_port": 2000, "loose": addrList(addrs(t, "10.0.0.1")), "ccc": true}
+	want := map[string]any{"min_port": 2000, "loose": []conntrack.AddrRange(addrs(t, "10.0.0.1")), "ccc": true}
 	if len(root.errors) > 0 || !reflect.DeepEqual(got.Options, want) {
 		t.Errorf("options %#v, errors %v", got.Options, root.errors)
 	}

@@ -13,8 +13,8 @@ var unbuilt = []struct {
 	// built are the values that the key takes, the first the one to be advised; nil: its default alone.
 	built []any
 }{
-	{key: "helper.name", built: []any{noHelper, "pptp"}},
-	{key: "filter.rule.helper", built: []any{"", "pptp"}},
+	{key: "helper.name", built: []any{noHelper, "pptp", "ftp", "tftp", "irc"}},
+	{key: "filter.rule.helper", built: []any{"", "pptp", "ftp", "tftp", "irc"}},
 	{key: "metrics.listen"},
 }
 

@@ -1,11 +1,13 @@
 package config
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"time"
 
 	"github.com/natrouter/natrouter/router"
+	"github.com/natrouter/natrouter/router/conntrack"
 	"github.com/natrouter/natrouter/router/packet"
 )
 
@@ -29,9 +31,15 @@ var helpers = map[string]struct {
 		{name: "loose", read: addresses},
 		{name: "data_port", read: ports},
 		{name: "min_port", read: number(1, 65535, "")},
+		{name: "deny_port", read: ports},
 		{name: "strict20", read: boolean},
 		{name: "lprt", read: boolean},
 		{name: "ccc", read: boolean},
+	}},
+	"tftp": {packet.ProtoUDP, 69, nil}, // RFC 1350, section 4
+	"irc": {packet.ProtoTCP, 6667, []key{ // RFC 7194, section 1
+		{name: "max_dcc", read: number(1, 255, "offers")},
+		{name: "timeout", read: duration(time.Second, maxTimeout)},
 	}},
 }
 
@@ -73,7 +81,7 @@ func (b *builder) helper(t *table) router.HelperRule {
 	case !known:
 		b.errorf(t.line("name"), "No such helper %q: %s", r.Name, suggest(r.Name, helperNames(true)))
 	case !t.has("protocol"):
-		b.errorf(t.line("name"), "%s: add protocol = \"tcp\"", needProtocol)
+		b.errorf(t.line("name"), "%s: add protocol = %q", needProtocol, formatProtocol(cmp.Or(h.proto, packet.ProtoTCP)))
 	case m.proto != 0 && h.proto != 0 && m.proto != h.proto:
 		b.errorf(t.line("protocol"), "No such helper %q for protocol %q: write protocol = %q", r.Name, formatProtocol(m.proto),
 			formatProtocol(h.proto))
@@ -86,8 +94,19 @@ func (b *builder) helper(t *table) router.HelperRule {
 			if r.Options == nil {
 				r.Options = map[string]any{}
 			}
-			r.Options[o.name] = v
+			r.Options[o.name] = plain(v)
 		}
 	}
 	return r
+}
+
+// plain returns a list as helpers know it, and what is no list as it is.
+func plain(v any) any {
+	switch l := v.(type) {
+	case addrList:
+		return []conntrack.AddrRange(l)
+	case portList:
+		return []conntrack.PortRange(l)
+	}
+	return v
 }

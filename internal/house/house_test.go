@@ -44,8 +44,8 @@ func packages(t *testing.T) []listed {
 // rooms lists the house from top to bottom: a room imports only rooms below it.
 var rooms = []string{
 	"cmd/natrouter", "integration/bench", "integration", "internal/netlab", "internal/config", "router/control",
-	"router", "router/alg/pptp", "router/alg/ftp", "router/alg", "router/nat", "router/conntrack", "router/fragment",
-	"router/tun", "router/packet",
+	"router", "router/alg/pptp", "router/alg/ftp", "router/alg/tftp", "router/alg/irc", "router/alg", "router/nat",
+	"router/conntrack", "router/fragment", "router/tun", "router/packet",
 }
 
 // TestImportsPointDown: a room imports only rooms below it in the list; unlisted ones (tools of the tests) import
