@@ -14,7 +14,9 @@ import (
 )
 
 // demoLines is what the demo prints among other things.
-var demoLines = []string{"HTTP download    IPv6    passed", "Translations seen", "src 203.0.113.1:", "dst 10.77.0.2:80", "All 14 passed"}
+var demoLines = []string{"HTTP download    IPv6    passed", "Translations seen", "src 203.0.113.1:", "dst 10.77.0.2:80",
+	"10.77.0.2 call 4660", "10.77.0.3 call 4660", "src 203.0.113.1 call 4660", "fd77::3 call 4660", "EPRT |2|2001:db8:113::1|",
+	"arrived as PORT 203,0,113,1,", "203.0.113.2:20", "All 18 passed"}
 
 // runDemo runs the demo and returns what it wrote and its exit code.
 func runDemo(t *testing.T, prepare func(*exec.Cmd), args ...string) (string, int) {

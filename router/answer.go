@@ -77,7 +77,10 @@ func (r *Router) answer(p *Packet) {
 	if !from.IsValid() {
 		return // no address of that family: nothing to answer from
 	}
-	src, _ := addresses(original, &h)
+	src, dst := addresses(original, &h)
+	if a.ours && h.Family == 6 {
+		from = addrOf(dst) // RFC 4443, section 2.2 (a); of IPv4 the interface's: RFC 1812, section 4.3.2.4
+	}
 	buf := p.lane.take()
 	made := a.icmp(&h, from, addrOf(src), p.tooBigFor()).Append(buf[headroom:headroom], original)
 	p.lane.emit(p.in, buf, headroom, len(made), packet.Meta{})

@@ -137,6 +137,18 @@ func TestNoRoute(t *testing.T) {
 	}
 }
 
+// TestPortUnreachableSource: the answer comes from the interface's address (RFC 1812, section 4.3.2.4), of IPv6 from
+// the one that was asked (RFC 4443, section 2.2 (a)).
+func TestPortUnreachableSource(t *testing.T) {
+	for _, tt := range []struct{ host, asked, want netip.Addr }{
+		{client4, lan4, lan4}, {client4, wan4, lan4}, {client6, lan6, lan6}, {client6, wan6, wan6},
+	} {
+		n := newNetwork(t, testConfig())
+		sent := testpkt.UDP{Src: port(tt.host, 5000), Dst: port(tt.asked, 33434), Payload: []byte("trace")}.Bytes()
+		checkError(t, n.one(n.send("lan0", sent), "lan0"), sent, tt.want, tt.host, [2]uint8{3, 3}, [2]uint8{1, 4})
+	}
+}
+
 // TestTracerouteToRouter: UDP from inside to the router itself is answered with port unreachable, from outside never.
 func TestTracerouteToRouter(t *testing.T) {
 	n := newNetwork(t, testConfig())

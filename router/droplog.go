@@ -34,7 +34,7 @@ func (d *dropLog) allow(now packet.Time) (skipped int, ok bool) {
 }
 
 // logDrop logs a refused packet where [log] drops asks for it.
-func (r *Router) logDrop(p *Packet, at Hook) {
+func (r *Router) logDrop(p *Packet, at named) {
 	if !r.cfg.LogDrops {
 		return
 	}

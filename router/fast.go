@@ -4,68 +4,110 @@ import (
 	"github.com/natrouter/natrouter/router/conntrack"
 	"github.com/natrouter/natrouter/router/nat"
 	"github.com/natrouter/natrouter/router/packet"
+	"github.com/natrouter/natrouter/router/tun"
 )
 
 // fastHook is the short way of packets about which nothing is left to decide: the connection has been answered and
 // routed both ways, and the packet needs the connection's rewrite and no more. It tracks with the same tracker,
-// rewrites with the same rewrite, and leaves all other packets to the hooks below, untouched; so both ways give the
-// same bytes, counters and state (TestFastAsSlow).
+// rewrites to the same tuple, and leaves all other packets to the transit list, untouched; so both ways give the same
+// bytes, counters and state (TestFastAsSlow). It stands before the list and not in it, so that a packet which it
+// takes needs no Packet and no call by interface.
 type fastHook struct {
-	table   *conntrack.Table
 	nat     *nat.NAT
 	enabled bool // [fast_path] enabled, and no filter rule looks at established packets
 }
 
 func (*fastHook) Name() string { return "fast" }
 
-func (f *fastHook) Handle(p *Packet) packet.Verdict {
-	if !f.enabled || !short(p) || packet.VerifyTransport(p.Bytes, &p.H, &p.Meta) != packet.NotDropped {
-		return packet.Accept
-	}
-	r := p.lane.router
-	t := conntrack.Packet{Bytes: p.Bytes, H: &p.H, Meta: &p.Meta, Inbound: p.in.side == Outside}
-	way := conntrack.Way{Generation: r.generation, In: p.in.index, Size: p.largest()}
-	reason, ok := f.table.TrackReady(p.lane.worker.index, p.now, &t, &way, &p.Conn)
-	switch {
-	case !ok:
-		return packet.Accept
-	case reason != packet.NotDropped:
-		return p.refuse(reason)
-	}
-	p.tracked, p.cached = true, true
-	p.out = r.interfaces[p.Conn.Route[p.Conn.Dir].Interface]
-	rewrite := nat.NewRewrite(&p.Conn, p.Conn.Dir)
-	if reason := rewrite.Apply(p.Bytes, &p.H, &p.Meta); reason != packet.NotDropped {
-		return p.refuse(reason)
-	}
-	if rewrite.Source() {
-		f.nat.RewriteID(p.Bytes, &p.H, &p.Meta)
-	}
-	packet.DecrementTTL(p.Bytes, &p.H)
-	p.lane.emit(p.out, p.buf, p.off, len(p.Bytes), p.Meta)
-	p.lane.fast.Add(p.segments())
-	return packet.Stolen
-}
-
-// short reports whether a packet has a form that the short way takes: TCP without SYN, FIN and RST, or UDP; no
-// fragment, no options, no unfinished tunnel; with a hop left.
-func short(p *Packet) bool {
-	if p.H.Fragment || p.H.FragHdr != 0 || p.H.Options || p.H.TTL <= 1 || p.Meta.PartialInner(&p.H) {
+// take sends the packet in f if it is one for the short way. false: it was not touched. Its caller is l, the lane of a
+// queue, whose batch is n.
+func (s *fastHook) take(l *lane, now packet.Time, f *tun.Frame, n *batch) bool {
+	h, b := &l.short, f.Bytes()
+	if !s.enabled || !h.short(b, &f.Meta) {
 		return false
 	}
-	switch p.H.Proto {
-	case packet.ProtoUDP:
-		return true
-	case packet.ProtoTCP:
-		return p.Bytes[p.H.L4+13]&(packet.FlagSYN|packet.FlagFIN|packet.FlagRST) == 0
+	b = b[:h.Len]
+	h.seen.Bytes, h.seen.H, h.seen.Meta = b, &h.Headers, &f.Meta
+	h.way.Size = largest(&h.Headers, &f.Meta)
+	reason, ok := n.run.TrackReady(now, &h.seen, &h.way, &h.exit)
+	if !ok {
+		return false
 	}
-	return false
+	packets := segments(&h.Headers, &f.Meta)
+	n.packets += packets
+	n.bytes += uint64(f.Len)
+	if reason != packet.NotDropped {
+		n.run.Release()
+		s.refuse(l, now, f, reason)
+		return true
+	}
+	s.nat.Forward(b, &h.Headers, &f.Meta, &h.exit)
+	l.pass(l.router.interfaces[h.exit.Interface], f, len(b))
+	n.fast += packets
+	return true
 }
 
-// largest returns the size of the largest packet on the wire that p stands for, bytes.
-func (p *Packet) largest() int {
-	if p.Meta.GSO != packet.GSONone {
-		return int(p.H.Payload) + int(p.Meta.SegSize)
+// refuse drops a packet of a known connection that the tracker refused.
+func (s *fastHook) refuse(l *lane, now packet.Time, f *tun.Frame, reason packet.DropReason) {
+	p := &l.packet
+	p.reset(f.Buf, f.Off, int(l.short.Len), f.Meta)
+	p.in, p.lane, p.now = l.nif, l, now
+	p.H, p.Conn, p.Reason = l.short.Headers, conntrack.Conn{}, reason
+	l.router.drop(p, s)
+}
+
+// shortPacket is what the short way finds out about one packet; a lane has one that is used again.
+type shortPacket struct {
+	packet.Headers
+	seen conntrack.Packet
+	way  conntrack.Way
+	exit conntrack.Exit
+}
+
+// begin readies l for a batch: what its packets share is written once.
+func (h *shortPacket) begin(l *lane) {
+	h.seen.Inbound = l.nif.side == Outside
+	h.way.Generation, h.way.In = l.router.generation, l.nif.index
+}
+
+// short parses b and reports whether it has a form that the short way takes: TCP without SYN, FIN and RST, UDP, or
+// enhanced GRE (RFC 2637); no fragment, no options, no unfinished tunnel, no wrong checksum; with a hop left.
+func (h *shortPacket) short(b []byte, m *packet.Meta) bool {
+	if !h.ParsePlain(b) && !h.shortGRE(b) {
+		return false
 	}
-	return len(p.Bytes)
+	if h.TTL <= 1 || m.PartialInner(&h.Headers) {
+		return false
+	}
+	if h.Proto == packet.ProtoTCP && b[h.L4+13]&(packet.FlagSYN|packet.FlagFIN|packet.FlagRST) != 0 {
+		return false
+	}
+	return packet.VerifyTransport(b, &h.Headers, m) == packet.NotDropped
+}
+
+// shortGRE parses what is no TCP and no UDP.
+func (h *shortPacket) shortGRE(b []byte) bool {
+	return len(b) > packet.IPv6Size && (b[9] == packet.ProtoGRE || b[6] == packet.ProtoGRE) &&
+		h.Parse(b) == packet.NotDropped && h.Proto == packet.ProtoGRE && packet.GRE(b[h.L4:]).Version() == 1 &&
+		!h.Fragment && h.FragHdr == 0 && !h.Options
+}
+
+// largest returns the size of the largest packet on the wire that a packet stands for, bytes.
+func largest(h *packet.Headers, m *packet.Meta) int {
+	if m.GSO != packet.GSONone {
+		return int(h.Payload) + int(m.SegSize)
+	}
+	return int(h.Len)
+}
+
+// segments returns how many packets on the wire a packet stands for.
+func segments(h *packet.Headers, m *packet.Meta) uint64 {
+	if m.GSO == packet.GSONone {
+		return 1
+	}
+	size, payload := int(m.SegSize), int(h.Len)-int(h.Payload)
+	if size == 0 || payload <= size {
+		return 1
+	}
+	return uint64((payload + size - 1) / size)
 }

@@ -13,14 +13,16 @@ import (
 // broadcasts) without an allocation. It is made once and then only read.
 type fib struct {
 	routes     bart.Table[*netInterface]
-	broadcasts map[[4]byte]bool // directed broadcast addresses of connected IPv4 prefixes (RFC 2644)
+	broadcasts map[[4]byte]bool    // directed broadcast addresses of connected IPv4 prefixes (RFC 2644)
+	own        map[netip.Addr]bool // addresses of the interfaces
 }
 
 func newFIB(cfg *Config, interfaces map[string]*netInterface) *fib {
-	f := &fib{broadcasts: map[[4]byte]bool{}}
+	f := &fib{broadcasts: map[[4]byte]bool{}, own: map[netip.Addr]bool{}}
 	for i := range cfg.Interfaces {
 		for _, prefix := range cfg.Interfaces[i].Address {
 			f.routes.Insert(prefix.Masked(), interfaces[cfg.Interfaces[i].Name])
+			f.own[prefix.Addr()] = true
 			if b, ok := directedBroadcast(prefix); ok {
 				f.broadcasts[b] = true
 			}

@@ -62,7 +62,7 @@ func greeterRule() HelperRule {
 }
 
 // newHelped is newNetwork with a helper.
-func newHelped(t *testing.T, cfg Config, helper alg.Helper) *network {
+func newHelped(t testing.TB, cfg Config, helper alg.Helper) *network {
 	t.Helper()
 	plain := cfg
 	plain.Helpers, plain.Filter.Rules = nil, nil

@@ -9,7 +9,7 @@ import (
 )
 
 // routeHook finds the egress interface and counts the hop. A connection that has a current route of its own goes
-// by that; others ask netstack, which stands at this place of the list.
+// by that; others go by what netstack said of their destination's route, or ask it: it stands at this place of the list.
 type routeHook struct {
 	fib *fib
 }
@@ -34,10 +34,12 @@ func (h *routeHook) route(p *Packet) packet.DropReason {
 		return packet.NotDropped
 	}
 	_, dst := addresses(p.Bytes, &p.H)
-	if h.fib.lookup(addrOf(dst)) == nil {
+	to := addrOf(dst)
+	route, nif := h.fib.match(to)
+	if nif == nil {
 		return packet.NoRoute
 	}
-	return p.lane.worker.stack.route(p)
+	return p.lane.route(p, route, to)
 }
 
 // routeOut is the route that p takes, as a connection keeps it.

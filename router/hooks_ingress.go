@@ -44,6 +44,9 @@ func (s *sourceHook) Handle(p *Packet) packet.Verdict {
 	if s.reversePath && s.fib.lookup(from) != p.in {
 		return p.refuse(packet.ReversePath)
 	}
+	if s.fib.own[from] {
+		return p.refuse(packet.BadAddress) // nobody but us has it: forged, or a loop
+	}
 	return packet.Accept
 }
 

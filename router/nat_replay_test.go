@@ -2,212 +2,63 @@ package router
 
 import (
 	"bytes"
-	"cmp"
 	"fmt"
-	"io/fs"
 	"net/netip"
-	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/natrouter/natrouter/internal/testpkt"
-	"github.com/natrouter/natrouter/router/conntrack"
-	"github.com/natrouter/natrouter/router/nat"
 	"github.com/natrouter/natrouter/router/packet"
 	"github.com/natrouter/natrouter/router/tun"
 )
 
-// This file replays whole captures through a translation. Of each pair of addresses the one that sends first is
-// inside; what the other sends goes to the outside endpoint that the router chose for it, as that host would. So the
-// packets that cross are known to the byte: the captured ones, but for what translation and routing change.
+// This file replays whole captures through a translation, see [way]. What is sent to an inside host goes to the outside
+// endpoint that stands for it, as the outside host would send it. So the packets that cross are known to the byte: the
+// captured ones, but for what translation and routing change.
 
-// replayed is one captured packet with its place in the replay.
-type replayed struct {
-	at      time.Time
-	b       []byte
-	inbound bool // sent by the outside host
-}
-
-// TestReplay replays every capture, with the laws of [replay], twice with the fast path and once without: all three
-// give the same bytes.
-func TestReplay(t *testing.T) {
-	var total replayCount
-	err := filepath.WalkDir(testpkt.Captures(t), func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() || !strings.Contains(d.Name(), ".pcap") {
-			return err
-		}
-		packets, err := testpkt.ReadCapture(path)
-		if err != nil {
-			t.Logf("%s: %v", d.Name(), err)
-			return nil
-		}
-		repair := filepath.Base(filepath.Dir(path)) != "malformed" // there wrong checksums are the point
-		t.Run(d.Name(), func(t *testing.T) {
-			for _, round := range rounds(packets, repair) {
-				total.add(replayThrice(t, round))
-			}
-		})
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Logf("%+v", total)
-	if total.Out < 2000 || total.Back < 1500 || total.Fragmented < 15 || total.Errors < 5 {
-		t.Errorf("too little crossed to show anything: %+v", total)
-	}
-}
-
-// TestReplayMade is TestReplay on a conversation that the test makes, for where no captures are.
-func TestReplayMade(t *testing.T) {
-	var all []testpkt.Captured
-	add := func(b ...[]byte) {
-		for _, p := range b {
-			all = append(all, testpkt.Captured{Time: time.Unix(int64(len(all)), 0), Data: p})
-		}
-	}
-	for _, e := range [][2]netip.Addr{{addr("192.168.1.5"), addr("198.51.100.9")}, {addr("fd12::5"), addr("2001:db8:9::9")}} {
-		in, out := port(e[0], 5000), port(e[1], 53)
-		request := testpkt.UDP{Src: in, Dst: out, Payload: []byte("request"), ID: 9}.Bytes()
-		add(request, testpkt.UDP{Src: out, Dst: in, Payload: []byte("answer")}.Bytes())
-		add(testpkt.Fragments(testpkt.UDP{Src: in, Dst: out, Payload: pattern(4000), ID: 10}.Bytes(), 1300, 7)...)
-		add(testpkt.Fragments(testpkt.UDP{Src: out, Dst: in, Payload: pattern(4000), ID: 11}.Bytes(), 1300, 8)...)
-		add(testpkt.TCP{Src: in, Dst: out, Seq: 1, Flags: packet.FlagSYN, Options: []byte{2, 4, 5, 180}}.Bytes(),
-			testpkt.TCP{Src: out, Dst: in, Seq: 9, Ack: 2, Flags: packet.FlagSYN | packet.FlagACK}.Bytes(),
-			testpkt.TCP{Src: in, Dst: out, Seq: 2, Ack: 10, Flags: packet.FlagACK, Payload: pattern(9)}.Bytes())
-		add(testpkt.Echo{Src: e[0], Dst: e[1], ID: 77, Payload: pattern(9)}.Bytes(), testpkt.Echo{Src: e[1], Dst: e[0], ID: 77, Reply: true, Payload: pattern(9)}.Bytes())
-		add(testpkt.SCTP{Src: in, Dst: out, Chunks: []byte{1, 0, 0, 20, 0, 0, 0, 5, 0, 1, 0, 0, 0, 1, 0, 1, 0, 0, 0, 1}}.Bytes())
-		typ := uint8(3)
-		if e[0].Is6() {
-			typ = 1
-		}
-		add(testpkt.ICMP{Src: e[1], Dst: e[0], Type: typ, Code: 3, Payload: request}.Bytes())
-	}
-	var total replayCount
-	for _, round := range rounds(all, false) {
-		total.add(replayThrice(t, round))
-	}
-	if want := (replayCount{Sent: 34, Out: 12, Back: 10, Fragmented: 4, Errors: 2}); total != want {
-		t.Errorf("%+v, want %+v", total, want)
-	}
-}
-
-// replayCount says what came of a replay: packets put in, and those that came out each way as the laws want them.
-type replayCount struct{ Sent, Out, Back, Fragmented, Errors int }
+// replayCount says what came of a replay: packets put in, those that came out each way as the laws want them, those
+// that the router took for itself, and those that were dropped with a reason. Fragments count once each when they go in.
+type replayCount struct{ Sent, Out, Back, Fragmented, Errors, Merged, Local, Dropped int }
 
 func (c *replayCount) add(d replayCount) {
-	c.Sent, c.Out, c.Back = c.Sent+d.Sent, c.Out+d.Out, c.Back+d.Back
-	c.Fragmented, c.Errors = c.Fragmented+d.Fragmented, c.Errors+d.Errors
-}
-
-func replayThrice(t *testing.T, round []replayed) replayCount {
-	t.Helper()
-	first, count := replay(t, round, true)
-	second, _ := replay(t, round, true)
-	slow, _ := replay(t, round, false)
-	if !bytes.Equal(first, second) {
-		t.Error("two runs differ")
-	}
-	if !bytes.Equal(first, slow) {
-		t.Error("the fast path gives other bytes")
-	}
-	return count
-}
-
-// rounds sorts the packets of a capture so that in each round every address is on one side only.
-func rounds(packets []testpkt.Captured, repair bool) [][]replayed {
-	type pair [2]netip.Addr
-	insider := map[pair]netip.Addr{}        // by sorted pair
-	var sides []map[netip.Addr]bool         // of each round: is the address outside?
-	var all [][]replayed                    // by round
-	roundOf := map[pair]int{}               // by sorted pair
-	place := func(in, out netip.Addr) int { // the first round where both fit
-		for i, s := range sides {
-			inOut, known := s[in]
-			outOut, knownToo := s[out]
-			if !(known && inOut) && !(knownToo && !outOut) {
-				return i
-			}
-		}
-		sides, all = append(sides, map[netip.Addr]bool{}), append(all, nil)
-		return len(sides) - 1
-	}
-	for _, p := range packets {
-		l, err := testpkt.Parse(p.Data)
-		if len(p.Data) == 0 || len(p.Data) > tun.MaxPacket || len(l.Src) == 0 {
-			continue
-		}
-		b := bytes.Clone(p.Data)
-		if err == nil {
-			if b = b[:l.Len]; repair {
-				repairChecksum(b)
-			}
-		}
-		from, to := layoutAddrs(&l)
-		if q, ok := quoteOf(b, &l); err == nil && ok { // an error goes to who sent what it quotes, by whatever router
-			quoteFrom, quoteTo := layoutAddrs(&q)
-			if in, ok := insider[sorted(quoteFrom, quoteTo)]; ok {
-				i := roundOf[sorted(quoteFrom, quoteTo)]
-				if outside, known := sides[i][from]; !known || outside == (in == quoteFrom) {
-					sides[i][from] = in == quoteFrom
-					all[i] = append(all[i], replayed{p.Time, b, in == quoteFrom})
-					continue
-				}
-			}
-		}
-		key := sorted(from, to)
-		if _, ok := insider[key]; !ok {
-			i := place(from, to)
-			insider[key], roundOf[key] = from, i
-			sides[i][from], sides[i][to] = false, true
-		}
-		i := roundOf[key]
-		all[i] = append(all[i], replayed{p.Time, b, insider[key] != from})
-	}
-	return all
-}
-
-func sorted(a, b netip.Addr) [2]netip.Addr {
-	if b.Less(a) {
-		a, b = b, a
-	}
-	return [2]netip.Addr{a, b}
-}
-
-func layoutAddrs(l *testpkt.Layout) (src, dst netip.Addr) {
-	src, _ = netip.AddrFromSlice(l.Src)
-	dst, _ = netip.AddrFromSlice(l.Dst)
-	return src, dst
-}
-
-// repairChecksum computes a transport checksum that the capturing host had left to its device.
-func repairChecksum(b []byte) {
-	if h, reason := packet.Parse(b); reason == packet.NotDropped && !h.Fragment && testpkt.Verify(b) != nil {
-		packet.ComputeTransport(b, &h)
-	}
+	c.Sent, c.Out, c.Back, c.Merged = c.Sent+d.Sent, c.Out+d.Out, c.Back+d.Back, c.Merged+d.Merged
+	c.Fragmented, c.Errors, c.Local, c.Dropped = c.Fragmented+d.Fragmented, c.Errors+d.Errors, c.Local+d.Local, c.Dropped+d.Dropped
 }
 
 // replayer is a replay on its way.
 type replayer struct {
 	*network
-	chosen    map[string]netip.AddrPort // outside endpoints by connection and by mapping
+	way       *way
+	fixed     map[netip.Addr]netip.Addr // outside addresses by inside ones, as rules say; nil: the router chooses
+	chosen    map[string]netip.AddrPort // outside endpoints by connection and by mapping, as the router chose them
 	fragments map[string][][]byte       // of datagrams that are not whole yet
 	inside    map[netip.Addr]bool
 	count     replayCount
 }
 
-// replay sends a round through a router of its own and checks for each packet: what comes out is what went in but for
-// endpoints, TTL, checksums and the identification; its checksums are right; no inside address is outside. It returns
-// all that came out.
-func replay(t *testing.T, round []replayed, fast bool) (all []byte, count replayCount) {
+// replayEach replays a round in each of the set-ups, wants the same bytes of all, and returns the count of the first.
+func replayEach(t *testing.T, round []replayed, w *way, setups ...setup) replayCount {
 	t.Helper()
-	r := &replayer{chosen: map[string]netip.AddrPort{}, fragments: map[string][][]byte{}, inside: map[netip.Addr]bool{}}
+	first, count := replay(t, round, w, setups[0])
+	for _, s := range setups[1:] {
+		if other, _ := replay(t, round, w, s); !bytes.Equal(first, other) {
+			t.Errorf("%+v gives other bytes than %+v", s, setups[0])
+		}
+	}
+	return count
+}
+
+// replay sends a round through a router of its own and checks for each packet: what comes out is what went in but for
+// endpoints, TTL, checksums and the identification; its checksums are right; no inside address is outside; what does
+// not come out was dropped once, with a reason. It returns all that came out.
+func replay(t *testing.T, round []replayed, w *way, s setup) (all []byte, count replayCount) {
+	t.Helper()
+	r := &replayer{way: w, chosen: map[string]netip.AddrPort{}, fragments: map[string][][]byte{}, inside: map[netip.Addr]bool{}}
 	cfg := testConfig()
-	cfg.FastPath, cfg.MSSClamp, cfg.ErrorRate = fast, MSSClampOff, 0
+	cfg.FastPath, cfg.MSSClamp, cfg.ErrorRate = s.fast, MSSClampOff, 0
 	cfg.Interfaces[0].MTU, cfg.Interfaces[1].MTU = tun.MaxPacket, tun.MaxPacket
-	cfg.NAT = []nat.Rule{{Action: nat.Masquerade, Out: "wan0", Source: []conntrack.AddrRange{span("0.0.0.0/0"), span("::/0")}}}
+	var inside []netip.Addr
 	for _, p := range round {
 		l, _ := testpkt.Parse(p.b)
 		from, to := layoutAddrs(&l)
@@ -216,43 +67,62 @@ func replay(t *testing.T, round []replayed, fast bool) (all []byte, count replay
 		}
 		if !r.inside[from] && from.IsValid() && !from.IsUnspecified() && !from.IsMulticast() {
 			r.inside[from] = true
+			inside = append(inside, from)
 			cfg.Routes = append(cfg.Routes, Route{To: netip.PrefixFrom(from, from.BitLen()), Interface: "lan0"})
 		}
 	}
-	r.network = newNetwork(t, cfg)
+	cfg.NAT, r.fixed = w.rules(inside)
+	r.network = newNetwork(t, cfg, func(c *tun.PairConfig) { c.A.Caps = s.caps })
+	groups := single(round)
+	if w.merge {
+		groups = merged(round)
+	}
 	last := round[0].at
-	for i, p := range round {
-		if step := p.at.Sub(last); step > 0 {
+	for i, g := range groups {
+		if step := g[0].at.Sub(last); step > 0 {
 			r.tick(min(step, time.Hour))
-			last = p.at
+			last = g[0].at
 		}
-		out := r.step(fmt.Sprintf("packet %d of %s", i, t.Name()), p)
+		out := r.step(fmt.Sprintf("packet %d of %s", i, t.Name()), g)
 		for _, name := range []string{"lan0", "wan0"} {
-			for j := range out[name] {
-				all = append(append(all, name...), out[name][j].Bytes()...)
+			for _, b := range out[name] {
+				all = append(append(all, name...), b...)
 			}
 		}
 	}
 	return all, r.count
 }
 
-// step sends one packet and checks what came of it.
-func (r *replayer) step(what string, p replayed) map[string][]tun.Frame {
+// step sends one packet, or several as one super-segment, and checks what came of it. It returns all that came out,
+// super-segments cut.
+func (r *replayer) step(what string, group []replayed) map[string][][]byte {
 	r.t.Helper()
 	from, far := "lan0", "wan0"
-	sent := bytes.Clone(p.b)
-	if p.inbound {
+	if group[0].inbound {
 		from, far = far, from
-		r.readdress(sent)
 	}
-	out := r.send(from, sent)
-	r.count.Sent++
-	if d := r.drops(); d[packet.Unspecified.String()]+d[packet.NetstackPanic.String()] != 0 {
-		r.t.Fatalf("%s: drops %v", what, d)
+	var sent [][]byte
+	for _, p := range group {
+		b := bytes.Clone(p.b)
+		if p.inbound {
+			r.readdress(b)
+		}
+		sent = append(sent, b)
 	}
-	for name, frames := range out {
-		for i := range frames {
-			b := frames[i].Bytes()
+	r.collectTimedOut(what)
+	r.resetDrops()
+	frames := r.sendFrames(from, superSegment(sent))
+	r.count.Sent += len(group)
+	out := map[string][][]byte{}
+	for name := range frames {
+		for i := range frames[name] {
+			whole, err := cutSlow(&frames[name][i])
+			if err != nil {
+				r.t.Errorf("%s: %s: %v", what, name, err)
+			}
+			out[name] = append(out[name], whole...)
+		}
+		for _, b := range out[name] {
 			if err := testpkt.Verify(b); err != nil {
 				r.t.Errorf("%s: %s gave % x: %v", what, name, b, err)
 			}
@@ -261,8 +131,65 @@ func (r *replayer) step(what string, p replayed) map[string][]tun.Frame {
 			}
 		}
 	}
-	r.crossed(what, p, out[far])
+	r.accounted(what, sent[0], out[from], out[far])
+	if len(group) == 1 {
+		r.crossed(what, group[0], out[far])
+		return out
+	}
+	switch got := out[far]; len(got) {
+	case 0:
+	case len(group):
+		r.count.Merged++
+		for i := range group {
+			r.crossed(what, group[i], got[i:i+1])
+		}
+	default:
+		r.t.Errorf("%s: %d segments went in, %d came out", what, len(group), len(got))
+	}
 	return out
+}
+
+// collectTimedOut takes what a tick sent: only the errors about fragments that waited in vain.
+func (r *replayer) collectTimedOut(what string) {
+	r.t.Helper()
+	for name, frames := range r.collect() {
+		for i := range frames {
+			l, err := testpkt.Parse(frames[i].Bytes())
+			if _, isError := quoteOf(frames[i].Bytes(), &l); err != nil || !isError {
+				r.t.Errorf("before %s: %s gave % x as time passed", what, name, frames[i].Bytes())
+			}
+		}
+	}
+}
+
+// accounted is the law of drops: a packet crosses, or was dropped once and with a reason, or is a fragment that waits,
+// or is for the router itself. Who is told of a drop is so on the side that the packet came from.
+func (r *replayer) accounted(what string, sent []byte, near, far [][]byte) {
+	r.t.Helper()
+	dropped := uint64(0)
+	drops := r.drops()
+	for _, n := range drops {
+		dropped += n
+	}
+	if drops[packet.Unspecified.String()]+drops[packet.NetstackPanic.String()] != 0 {
+		r.t.Fatalf("%s: drops %v", what, drops)
+	}
+	l, err := testpkt.Parse(sent)
+	_, to := layoutAddrs(&l)
+	switch {
+	case len(far) > 0 && (dropped != 0 || len(near) > 0):
+		r.t.Errorf("%s: crossed and was dropped (%v), or answered (%d packets)", what, drops, len(near))
+	case len(far) > 0:
+	case dropped == 1:
+		r.count.Dropped++
+	case dropped > 1:
+		r.t.Errorf("%s: one packet, drops %v", what, drops)
+	case err == nil && l.Fragment():
+	case err == nil && r.r.own.set[to] != nil:
+		r.count.Local++
+	default:
+		r.t.Errorf("%s: vanished: % x", what, sent)
+	}
 }
 
 // nothingInside is the law of the outside wire: no inside address, nor in what an ICMP error quotes.
@@ -286,11 +213,11 @@ func (r *replayer) nothingInside(what string, b []byte) {
 }
 
 // crossed compares what came out of the far side with the captured packet, or with the datagram that it completed.
-func (r *replayer) crossed(what string, p replayed, frames []tun.Frame) {
+func (r *replayer) crossed(what string, p replayed, got [][]byte) {
 	r.t.Helper()
 	l, err := testpkt.Parse(p.b)
 	if err != nil {
-		if len(frames) > 0 {
+		if len(got) > 0 {
 			r.t.Errorf("%s: the router forwards what is malformed (%v)", what, err)
 		}
 		return
@@ -299,18 +226,14 @@ func (r *replayer) crossed(what string, p replayed, frames []tun.Frame) {
 	if l.Fragment() {
 		key := fmt.Sprint(l.Src, l.Dst, l.Proto, l.ID)
 		r.fragments[key] = append(r.fragments[key], p.b)
-		if want = r.fragments[key]; len(frames) > 0 {
+		if want = r.fragments[key]; len(got) > 0 {
 			delete(r.fragments, key)
 		}
 	}
-	if len(frames) == 0 {
+	if len(got) == 0 {
 		return
 	}
-	got := make([][]byte, len(frames))
-	for i := range frames {
-		got[i] = frames[i].Bytes()
-	}
-	g, w := whole(got), whole(want)
+	g, w := whole(slices.Clone(got)), whole(want)
 	gl, err := testpkt.Parse(g)
 	if err != nil {
 		r.t.Errorf("%s: %v", what, err)
@@ -323,14 +246,18 @@ func (r *replayer) crossed(what string, p replayed, frames []tun.Frame) {
 	if gl.TTL != l.TTL-1 {
 		r.t.Errorf("%s: TTL %d, was %d", what, gl.TTL, l.TTL)
 	}
-	if _, isError := quoteOf(w, &l); isError {
+	_, isError := quoteOf(w, &l)
+	if isError {
 		r.count.Errors++
+	}
+	if r.way.neutral && !isError && !bytes.Equal(sumField(g, &gl), sumField(w, &l)) {
+		r.t.Errorf("%s: the transport checksum was % x, is % x", what, sumField(w, &l), sumField(g, &gl))
 	}
 	if p.inbound {
 		r.count.Back++
 	} else {
 		r.count.Out++
-		r.learn(what, w, g)
+		r.learn(w, g)
 		if !r.translate(w, true) {
 			r.t.Errorf("%s: went out by no mapping known: % x", what, g)
 		}
@@ -340,21 +267,31 @@ func (r *replayer) crossed(what string, p replayed, frames []tun.Frame) {
 	}
 }
 
-// learn remembers the outside endpoint of a connection. One inside endpoint has one outside (RFC 4787, REQ-1).
-func (r *replayer) learn(what string, sent, got []byte) {
+// learn remembers the outside endpoint that the router chose for a connection.
+func (r *replayer) learn(sent, got []byte) {
 	l, _ := testpkt.Parse(sent)
 	g, _ := testpkt.Parse(got)
-	if _, ok := quoteOf(sent, &l); ok {
+	if _, ok := quoteOf(sent, &l); ok || r.fixed != nil {
 		return
 	}
 	src, _, _ := idsOf(sent, &l)
 	now, _, _ := idsOf(got, &g)
 	from, _ := layoutAddrs(&g)
-	r.chosen[mappingKey(&l, src)] = netip.AddrPortFrom(from, now)
+	r.chosen[mappingKey(l.Proto, l.Src, src)] = netip.AddrPortFrom(from, now)
 }
 
-// mappingKey names the mapping of a packet's source.
-func mappingKey(l *testpkt.Layout, id uint16) string { return fmt.Sprint(l.Proto, l.Src, id) }
+// mappingKey names the mapping of an inside endpoint. One has one outside (RFC 4787, REQ-1).
+func mappingKey(proto int, inside []byte, id uint16) string { return fmt.Sprint(proto, inside, id) }
+
+// outside returns the endpoint that stands for an inside one.
+func (r *replayer) outside(proto int, inside []byte, id uint16) (netip.AddrPort, bool) {
+	if r.fixed == nil {
+		e, ok := r.chosen[mappingKey(proto, inside, id)]
+		return e, ok
+	}
+	a, ok := r.fixed[addrOf(inside)]
+	return port(a, id), ok
+}
 
 // readdress makes an inbound packet's destination the outside endpoint of its inside host's, in the quote of an error
 // too. Without one it goes to the outside address.
@@ -384,63 +321,42 @@ func (r *replayer) translate(b []byte, outbound bool) bool {
 		return false
 	}
 	if q, ok := quoteOf(b, &l); ok {
-		quote := b[l.L4+8 : l.Len]
-		src, dst, _ := idsOf(quote, &q)
-		inner := testpkt.Layout{Proto: q.Proto, Src: q.Src}
-		if outbound {
-			inner.Src, src = q.Dst, dst
-		}
-		e, ok := r.chosen[mappingKey(&inner, src)]
-		if !ok {
-			return false
-		}
-		setEndpoint(quote, &q, !outbound, e)
-		setEndpoint(b, &l, outbound, port(e.Addr(), 0))
-		return true
+		return r.translateError(b, &l, &q, outbound)
 	}
 	src, dst, _ := idsOf(b, &l)
-	key := testpkt.Layout{Proto: l.Proto, Src: l.Src}
+	inside, id := l.Src, src
 	if !outbound {
-		key.Src, src = l.Dst, dst
+		inside, id = l.Dst, dst
 	}
-	if l.Fragment() && l.FragOff > 0 { // only the first has ports, but all have the address
-		_, to := layoutAddrs(&l)
-		setEndpoint(b, &l, outbound, port(wanOf(to), 0))
-		return true
+	e, ok := r.outside(l.Proto, inside, id)
+	if l.FragOff > 0 { // only the first has ports, but all have the address
+		if !ok {
+			e = port(wanOf(addrOf(inside)), 0)
+		}
+		ok = true
 	}
-	e, ok := r.chosen[mappingKey(&key, src)]
 	if ok {
 		setEndpoint(b, &l, outbound, e)
 	}
 	return ok
 }
 
-// whole puts fragments together; it is no more than that, since the router refuses those that overlap.
-func whole(fragments [][]byte) []byte {
-	slices.SortStableFunc(fragments, func(a, b []byte) int {
-		x, _ := testpkt.Parse(a)
-		y, _ := testpkt.Parse(b)
-		return cmp.Compare(x.FragOff, y.FragOff)
-	})
-	first, _ := testpkt.Parse(fragments[0])
-	if !first.Fragment() {
-		return bytes.Clone(fragments[0])
+func (r *replayer) translateError(b []byte, l, q *testpkt.Layout, outbound bool) bool {
+	quote := b[l.L4+8 : l.Len]
+	src, dst, _ := idsOf(quote, q)
+	inside, id := q.Src, src
+	if outbound {
+		inside, id = q.Dst, dst
 	}
-	b := bytes.Clone(fragments[0][:first.Len])
-	for i, f := range fragments[1:] {
-		l, _ := testpkt.Parse(f)
-		if previous, _ := testpkt.Parse(fragments[i]); l.FragOff != previous.FragOff { // else sent twice
-			b = append(b, f[l.L4:l.Len]...)
-		}
+	e, ok := r.outside(q.Proto, inside, id)
+	if !ok {
+		return false
 	}
-	if first.Family == 6 {
-		b[6] = b[first.FragHdr]
-		b = slices.Delete(b, first.FragHdr, first.FragHdr+8)
-		b[4], b[5] = byte((len(b)-40)>>8), byte(len(b)-40)
-		return b
+	outer := e.Addr()
+	if outbound && !bytes.Equal(l.Src, inside) { // another inside router has no mapping (RFC 5508, REQ-5)
+		outer = wanOf(outer)
 	}
-	b[2], b[3] = byte(len(b)>>8), byte(len(b))
-	b[6], b[7] = b[6]&0x40, 0
-	setSum(b[:first.L4], 10)
-	return b
+	setEndpoint(quote, q, !outbound, e)
+	setEndpoint(b, l, outbound, port(outer, 0))
+	return true
 }

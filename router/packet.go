@@ -62,9 +62,15 @@ func (p *Packet) keepSnapshot() {
 
 // segments returns how many packets on the wire p stands for.
 func (p *Packet) segments() uint64 {
-	size, payload := int(p.Meta.SegSize), len(p.Bytes)-int(p.H.Payload)
-	if p.Meta.GSO == packet.GSONone || size == 0 || payload <= size {
-		return 1
+	whole := p.H
+	whole.Len = uint16(len(p.Bytes))
+	return segments(&whole, &p.Meta)
+}
+
+// largest returns the size of the largest packet on the wire that p stands for, bytes.
+func (p *Packet) largest() int {
+	if p.Meta.GSO != packet.GSONone {
+		return int(p.H.Payload) + int(p.Meta.SegSize)
 	}
-	return uint64((payload + size - 1) / size)
+	return len(p.Bytes)
 }

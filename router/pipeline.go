@@ -4,10 +4,13 @@ import "github.com/natrouter/natrouter/router/packet"
 
 // This file is the way of one packet, top to bottom.
 //
-//	TUN ── batch read (worker.go) ──▶ transit: parse … route … send ──▶ batch write ── TUN
-//	                                     │ ours (local)
-//	                                     ▼
-//	                                  input ──▶ netstack ──▶ output ──▶ batch write ── TUN
+//	TUN ── batch read (worker.go) ──▶ fast ───────── established ─────────▶ batch write ── TUN
+//	                                    │ all else
+//	                                    ▼
+//	                                  transit: parse … route … send ──────▶ batch write ── TUN
+//	                                    │ ours (local)
+//	                                    ▼
+//	                                  input ──▶ netstack ──▶ output ──────▶ batch write ── TUN
 //
 // transit, input and output are lists of hooks in their order; run walks one of them. What a hook decides, and
 // why a packet was dropped, stands in the Packet; whoever is told of a drop is in drop.
@@ -18,6 +21,9 @@ type Hook interface {
 	Handle(p *Packet) packet.Verdict // may rewrite p; keeps neither p nor its bytes, unless it returns Stolen; on Drop it has set p.Reason
 }
 
+// named is what a drop tells of its place: a Hook, or the short way before the list.
+type named interface{ Name() string }
+
 // stage is a hook's place in a list, and the reason for that place.
 type stage struct {
 	hook Hook
@@ -26,9 +32,10 @@ type stage struct {
 
 // pipeline holds the three lists. It is made once by newPipeline and then only read.
 type pipeline struct {
-	transit []stage // what a device brought
-	input   []stage // what the local stage found to be for the router itself
-	output  []stage // what netstack made
+	fast    *fastHook // before transit: takes what needs nothing of it
+	transit []stage   // what a device brought
+	input   []stage   // what the local stage found to be for the router itself
+	output  []stage   // what netstack made
 }
 
 // newPipeline is the order of all hooks; each sees the packet as those above left it.
@@ -44,9 +51,8 @@ func newPipeline(r *Router) *pipeline {
 		send     = &sendHook{}
 		sources  = &sourceHook{fib: r.fib, reversePath: r.cfg.Filter.ReversePath}
 		fragment = &defragHook{fragments: r.fragments}
-		fast     = &fastHook{table: r.table, nat: r.nat, enabled: r.cfg.FastPath && r.filter.onlyOnNew}
 	)
-	p := &pipeline{}
+	p := &pipeline{fast: &fastHook{nat: r.nat, enabled: r.cfg.FastPath && r.filter.onlyOnNew}}
 	p.input = []stage{
 		{&inputHook{policy: r.cfg.Filter.Input}, "what the router's own addresses answer"},
 		{confirm, "a refused packet leaves no state; the answer must find its connection"},
@@ -54,7 +60,6 @@ func newPipeline(r *Router) *pipeline {
 	}
 	p.transit = []stage{
 		{parse, "all below read checked headers only"},
-		{fast, "established traffic needs nothing of what stands below; all else passes here untouched"},
 		{sources, "forged and martian sources cost nothing: no fragment memory, no state"},
 		{fragment, "a later fragment has no ports, so no tuple"},
 		{verify, "a wrong checksum must not move a connection's state"},
@@ -102,7 +107,7 @@ func (r *Router) run(list []stage, p *Packet) {
 
 // drop counts a refused packet under its reason, gives back what its connection had reserved, and answers the
 // sender where the reason has an answer.
-func (r *Router) drop(p *Packet, at Hook) {
+func (r *Router) drop(p *Packet, at named) {
 	if p.Reason == packet.NotDropped {
 		p.Reason = packet.Unspecified
 	}

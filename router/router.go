@@ -53,7 +53,8 @@ type Router struct {
 	pipeline   *pipeline
 	workers    []*worker
 	local      *localHost
-	generation uint32 // of routes and rules; connections keep routes of this one only
+	pause      sync.RWMutex // lanes hold it for a batch at a time, SetAddresses to stop them
+	generation uint32       // of routes and rules; connections keep routes of this one only
 	dropLog    dropLog
 }
 

@@ -20,7 +20,7 @@ type Status struct {
 	Fast       uint64            `json:"fast_path_packets"` // packets that took the fast path
 	Drops      map[string]uint64 `json:"drops"`             // by reason, every reason present, zero ones too
 
-	Helpers map[string]map[string]uint64 `json:"helpers,omitempty"` // by helper: what it and the kit counted
+	Helpers map[string]map[string]uint64 `json:"helpers,omitempty"` // by helper, by counter; see package alg
 }
 
 // InterfaceStatus is one interface in numbers. In and out are the router's view: in came from the device. A
@@ -49,6 +49,8 @@ func (r *Router) Status() Status {
 	for l := range r.lanes() {
 		s.Fast += l.fast.Load()
 	}
+	r.pause.RLock()
+	defer r.pause.RUnlock()
 	for i, nif := range r.interfaces {
 		n := InterfaceStatus{Name: nif.name, Side: nif.side.String(), Driver: nif.driver, MTU: nif.mtu, Addresses: []string{}}
 		for _, a := range nif.addresses {

@@ -3,6 +3,7 @@ package router
 import (
 	"errors"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -13,8 +14,13 @@ import (
 	"github.com/natrouter/natrouter/router/tun"
 )
 
-// batchSize is how many packets a lane takes at a time: what one read of a busy TUN yields.
-const batchSize = 64
+// A lane takes up to firstBatch packets at a time, and twice as many after each read that found more, up to batchSize:
+// the more flows share a queue, the more packets it takes until there are some of one flow to merge. A lane that was
+// never busy keeps the memory of the small batch.
+const (
+	firstBatch = 64
+	batchSize  = 256
+)
 
 // headroom is what a lane's buffers keep free before a packet, for the device's own header.
 const headroom = tun.Headroom
@@ -51,6 +57,8 @@ type lane struct {
 	queue  tun.Queue
 
 	packet Packet
+	short  shortPacket
+	routes routeCache
 	ahead  *lookahead    // nil: the router's own host
 	frames []tun.Frame   // what Read fills
 	out    [][]tun.Frame // by interface: what the batch sends
@@ -73,14 +81,19 @@ func newLane(r *Router, w *worker, nif *netInterface, q tun.Queue) *lane {
 	l.out = make([][]tun.Frame, len(r.interfaces))
 	l.sent = make([]traffic, len(r.interfaces))
 	if q != nil {
-		l.frames = make([]tun.Frame, batchSize)
 		l.ahead = &lookahead{}
-		buffers := make([]byte, batchSize*bufferStride)
-		for i := range l.frames {
-			l.frames[i] = tun.Frame{Buf: buffers[i*bufferStride:][:bufferSize:bufferSize], Off: headroom}
-		}
+		l.grow(firstBatch)
 	}
 	return l
+}
+
+// grow adds frames until there are n.
+func (l *lane) grow(n int) {
+	more := n - len(l.frames)
+	buffers := make([]byte, more*bufferStride)
+	for i := range more {
+		l.frames = append(l.frames, tun.Frame{Buf: buffers[i*bufferStride:][:bufferSize:bufferSize], Off: headroom})
+	}
 }
 
 // run moves packets until the device is closed.
@@ -95,26 +108,53 @@ func (l *lane) run() error {
 		}
 		l.handle(l.frames[:n])
 		l.router.expire(l.worker.index, l.router.now(), expiryPerPacket*n)
+		if n == len(l.frames) && n < batchSize {
+			l.grow(min(2*n, batchSize))
+		}
 	}
 }
 
 // handle walks a batch through the pipeline and sends what came of it. The frames are the lane's to change.
 func (l *lane) handle(frames []tun.Frame) {
+	l.router.pause.RLock()
+	defer l.router.pause.RUnlock()
 	now := l.router.now()
 	if len(frames) >= warmPackets && l.router.table.Len() > warmFlows {
 		l.ahead.warm(l.router.table, l.worker.index, frames)
 	}
+	l.short.begin(l)
+	n := batch{run: l.router.table.Run(l.worker.index)}
 	for i := range frames {
 		f := &frames[i]
-		p := &l.packet
-		p.reset(f.Buf, f.Off, f.Len, f.Meta)
-		p.in, p.lane, p.now = l.nif, l, now
-		l.router.run(l.router.pipeline.transit, p)
-		l.received.packets.Add(p.segments())
-		l.received.bytes.Add(uint64(f.Len))
+		if !l.router.pipeline.fast.take(l, now, f, &n) {
+			n.run.Release()
+			l.walk(now, f, &n)
+		}
 		f.Off = headroom
 	}
+	n.run.Release()
+	l.received.packets.Add(n.packets)
+	l.received.bytes.Add(n.bytes)
+	l.fast.Add(n.fast)
 	l.flush()
+}
+
+// walk takes a packet through the transit list.
+func (l *lane) walk(now packet.Time, f *tun.Frame, n *batch) {
+	p := &l.packet
+	p.reset(f.Buf, f.Off, f.Len, f.Meta)
+	p.in, p.lane, p.now = l.nif, l, now
+	l.router.run(l.router.pipeline.transit, p)
+	n.packets += p.segments()
+	n.bytes += uint64(f.Len)
+}
+
+// batch is what the packets of a batch share: one lock of the connection table where they follow each other on the
+// short way, and one atomic addition to each counter.
+type batch struct {
+	run            conntrack.Run
+	packets, bytes uint64 // received
+	fast           uint64 // packets that took the short way
 }
 
 // lookahead is room for a first glance at a batch.
@@ -129,7 +169,7 @@ func (a *lookahead) warm(table *conntrack.Table, shard int, frames []tun.Frame) 
 	n := 0
 	for i := range frames[:min(len(frames), batchSize)] {
 		h, b := &a.headers[n], frames[i].Bytes()
-		if h.Parse(b) != packet.NotDropped {
+		if !h.ParsePlain(b) && h.Parse(b) != packet.NotDropped {
 			continue
 		}
 		a.packets[n] = conntrack.Packet{Bytes: b[:h.Len], H: h, Meta: &frames[i].Meta}
@@ -151,6 +191,15 @@ func (l *lane) take() []byte {
 // emit puts buf[off:off+n] into the batch of an interface. The buffer stays untouched until flush.
 func (l *lane) emit(nif *netInterface, buf []byte, off, n int, m packet.Meta) {
 	l.out[nif.index] = append(l.out[nif.index], tun.Frame{Buf: buf, Off: off, Len: n, Meta: m})
+}
+
+// pass is emit for the first n bytes of what a read brought.
+func (l *lane) pass(nif *netInterface, from *tun.Frame, n int) {
+	out := slices.Grow(l.out[nif.index], 1)
+	out = out[:len(out)+1]
+	to := &out[len(out)-1] // field by field, as in packet.Headers.ParsePlain
+	to.Buf, to.Off, to.Len, to.Meta = from.Buf, from.Off, n, from.Meta
+	l.out[nif.index] = out
 }
 
 // emitFragments puts b into the batch in fragments of at most size bytes.

@@ -7,8 +7,9 @@ func newDemoCommand() *cobra.Command {
 		Use:   "demo",
 		Short: "Show that it works: real traffic through a router of its own, without root",
 		Long: `demo makes a network of its own in new namespaces: a client and a server, each behind a TUN, and the router between
-them. Then ping, traceroute, a 100 MB download and upload over HTTP, 200 connections at once, UDP both ways and a port forward cross
-it, over IPv4 and IPv6, through the kernel's own sockets. Each is checked at both ends.
+them. Then ping, traceroute, a 100 MB download and upload over HTTP, 200 connections at once, UDP both ways, a port forward, FTP in
+active mode, and PPTP from two clients with the same call ID cross it, over IPv4 and IPv6, through the kernel's own sockets. Each is
+checked at both ends.
 
 It needs Linux, no root where ordinary users may make namespaces, and no other program. Nothing is left behind, and nothing of the
 machine's own network is touched. It exits with 0 if all passed, else with 1.`,

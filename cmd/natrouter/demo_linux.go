@@ -48,6 +48,16 @@ protocol = "tcp"
 destination = ["203.0.113.1", "2001:db8:113::1"]
 port = 8080
 to = ["10.77.0.2:80", "[fd77::2]:80"]
+
+[[helper]]
+name = "ftp"
+protocol = "tcp"
+port = 21
+
+[[helper]]
+name = "pptp"
+protocol = "tcp"
+port = 1723
 `
 
 const (
@@ -96,6 +106,7 @@ func enterDemo() error {
 type demo struct {
 	out, errOut    io.Writer
 	client, server *netlab.Namespace
+	second         *netlab.Namespace // another client, behind the first
 	router         *router.Router
 	stop           context.CancelFunc
 	ended          chan error // of router.Run
@@ -109,6 +120,11 @@ func newDemo(out, errOut io.Writer) (*demo, error) {
 		return nil, err
 	}
 	if d.server, err = netlab.New("server"); err != nil {
+		return nil, err
+	}
+	paths := d.paths()
+	d.second, err = d.client.Behind("second", paths[0].ClientAddr, paths[0].SecondAddr, paths[1].SecondAddr)
+	if err != nil {
 		return nil, err
 	}
 	file, err := config.Parse("demo", []byte(demoConfig))
@@ -140,6 +156,7 @@ func (d *demo) close() {
 	d.stop()
 	<-d.ended
 	d.client.Close()
+	d.second.Close()
 	d.server.Close()
 }
 
@@ -147,11 +164,13 @@ func (d *demo) close() {
 func (d *demo) paths() []*netlab.Path {
 	a := netip.MustParseAddr
 	paths := []*netlab.Path{
-		{ClientAddr: a("10.77.0.2"), RouterAddr: a("10.77.0.1"), OutsideAddr: a("203.0.113.1"), ServerAddr: a("203.0.113.2")},
-		{ClientAddr: a("fd77::2"), RouterAddr: a("fd77::1"), OutsideAddr: a("2001:db8:113::1"), ServerAddr: a("2001:db8:113::2")},
+		{ClientAddr: a("10.77.0.2"), SecondAddr: a("10.77.0.3"), RouterAddr: a("10.77.0.1"), OutsideAddr: a("203.0.113.1"),
+			ServerAddr: a("203.0.113.2")},
+		{ClientAddr: a("fd77::2"), SecondAddr: a("fd77::3"), RouterAddr: a("fd77::1"), OutsideAddr: a("2001:db8:113::1"),
+			ServerAddr: a("2001:db8:113::2")},
 	}
 	for _, p := range paths {
-		p.Client, p.Server = d.client, d.server
+		p.Client, p.Second, p.Server = d.client, d.second, d.server
 		p.ForwardPort, p.ForwardTarget = 8080, 80
 		p.Bulk = demoBulk
 	}

@@ -28,6 +28,9 @@ func TestDemoConfigIsTheExample(t *testing.T) {
 		for i := range f.Config.Routes {
 			f.Config.Routes[i].Line = 0
 		}
+		for i := range f.Config.Helpers {
+			f.Config.Helpers[i].Line = 0
+		}
 	}
 	if !reflect.DeepEqual(demo.Config, example.Config) {
 		t.Errorf("the demo's configuration\n%+v\nis not the example's\n%+v", demo.Config, example.Config)

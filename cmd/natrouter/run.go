@@ -10,6 +10,8 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"runtime/debug"
+	"slices"
 	"syscall"
 	"time"
 
@@ -33,7 +35,12 @@ routes until SIGTERM or SIGINT.
 
 It is ready when it logs "ready"; under systemd (Type=notify) it says so to the service manager,
 too. SIGTERM and SIGINT write what is queued and end it within 2 s with exit code 0; a second
-one ends it at once, with 1. SIGHUP will reload the configuration, which is not supported yet.`,
+one ends it at once, with 1.
+
+SIGHUP reads the configuration again, with all checks of "check": with a mistake in it nothing
+changes. It applies the addresses of interfaces; connections that stand on an address which is
+gone end, but those of rules with on_address_change = "keep". Of every other key that changed it
+logs that it needs a restart.`,
 		Example: `  natrouter run --config /etc/natrouter.toml
   natrouter check /etc/natrouter.toml && natrouter run --config /etc/natrouter.toml`,
 		Args: noArgs,
@@ -57,12 +64,14 @@ type daemon struct {
 	errOut  io.Writer // for the log
 	signals <-chan os.Signal
 	open    func(*router.Interface, *slog.Logger) (tun.Device, error)
+
+	reload func() // what SIGHUP asks for; set once the router is made
 }
 
 // run routes until a signal, an end of ctx or a failure. The order is that of the privileges: devices and socket may need
 // root, all that looks at packets must not have it.
 func (d *daemon) run(ctx context.Context, path string) error {
-	file, err := loadConfig(path)
+	file, text, err := readConfig(path)
 	if err != nil {
 		return err
 	}
@@ -91,6 +100,8 @@ func (d *daemon) run(ctx context.Context, path string) error {
 		closeAll(devices)
 		return err
 	}
+	again := reloader{path: path, text: text, interfaces: slices.Clone(file.Config.Interfaces), set: r.SetAddresses, log: log}
+	d.reload = again.reload
 	return d.serve(ctx, r, listener, log)
 }
 
@@ -102,7 +113,20 @@ func (d *daemon) build(file *config.File, devices map[string]tun.Device, user *a
 		}
 		log.Info("privileges dropped", "user", user.name)
 	}
+	limitGarbage()
+	file.Config.Conntrack.Memory = router.HugePages
 	return router.New(file.Config, router.Options{Devices: devices, Helpers: helpers(), Log: log})
+}
+
+// garbagePercent is how much garbage may pile up, in percent of what is alive in the Go heap. Most of that are tables
+// without pointers, which a collection does not look into: it takes a millisecond or two, so a smaller heap is cheap.
+const garbagePercent = 25
+
+// limitGarbage sets garbagePercent where the environment does not say otherwise.
+func limitGarbage() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(garbagePercent)
+	}
 }
 
 // loadConfig reads the configuration. Its mistakes are printed as they are, FILE:LINE first, and exit with 2.
@@ -219,7 +243,7 @@ func (d *daemon) wait(ctx context.Context, routed <-chan error, log *slog.Logger
 				log.Info("stopping", "signal", sig.String())
 				return nil
 			}
-			log.Warn("reload is not supported yet: restart the router to change its configuration")
+			d.reload()
 		case <-ctx.Done():
 			return nil
 		}

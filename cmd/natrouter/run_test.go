@@ -46,6 +46,7 @@ func writeConfig(t *testing.T, text string) string {
 
 // trial is a daemon on devices in memory.
 type trial struct {
+	path    string // of its configuration
 	signals chan os.Signal
 	log     *bufio.Scanner
 	result  chan error
@@ -82,9 +83,9 @@ func start(t *testing.T, text, refused string) *trial {
 		tr.open = append(tr.open, in.Name)
 		return &watched{Device: inner, gone: func() { tr.closed(in.Name) }}, nil
 	}}
-	path := writeConfig(t, text)
+	tr.path = writeConfig(t, text)
 	go func() {
-		err := d.run(context.Background(), path)
+		err := d.run(context.Background(), tr.path)
 		logWriter.Close()
 		tr.result <- err
 	}()
@@ -156,7 +157,7 @@ func TestRun(t *testing.T) {
 	}
 
 	tr.signals <- syscall.SIGHUP
-	tr.expect(t, "reload is not supported yet")
+	tr.expect(t, "msg=reloaded applied=nothing need_restart=0")
 	tr.signals <- syscall.SIGTERM
 	tr.expect(t, "msg=stopping")
 	if err := tr.end(); err != nil {

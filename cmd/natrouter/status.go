@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strconv"
 
@@ -16,18 +17,18 @@ func newStatusCommand() *cobra.Command {
 		Use:   "status",
 		Short: "Show the running router in numbers",
 		Long: `status asks the running router how it is: uptime, interfaces and their counters, connections and
-mappings, and how many packets it dropped for which reason. In and out are the router's view:
-what went in came from the device.
+mappings, how many packets it dropped for which reason, and what its helpers counted. In and out
+are the router's view: what went in came from the device.
 
-The table shows the reasons that have happened, with --all every one; JSON always holds every
-one.`,
+The table leaves out the reasons and counters at zero; --all shows them too, as JSON always does.`,
 		Example: `  natrouter status
   natrouter status --all --socket /run/natrouter/control.sock
-  natrouter status -o json | jq .drops`,
+  natrouter status -o json | jq .drops
+  natrouter status -o json | jq .helpers.pptp`,
 		Args: noArgs,
 	}
 	client, output := addSocketFlag(cmd), addOutputFlag(cmd, "table", "json")
-	all := cmd.Flags().Bool("all", false, "show the drop reasons that have not happened, too")
+	all := cmd.Flags().Bool("all", false, "show what has not happened, too")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		format, err := output()
 		if err != nil {
@@ -69,7 +70,35 @@ func printStatus(w io.Writer, s *router.Status, all bool) error {
 			return err
 		}
 	}
-	return newTable(column{title: "DROPPED", min: 20}, column{title: "PACKETS", right: true}).print(w, rows)
+	if err := newTable(column{title: "DROPPED", min: 20}, column{title: "PACKETS", right: true}).print(w, rows); err != nil {
+		return err
+	}
+	return printHelpers(w, s.Helpers, all)
+}
+
+// printHelpers prints nothing where no helper has counted anything.
+func printHelpers(w io.Writer, helpers map[string]map[string]uint64, all bool) error {
+	rows := helperRows(helpers, all)
+	if len(rows) == 0 {
+		return nil
+	}
+	if _, err := fmt.Fprintln(w); err != nil {
+		return err
+	}
+	return newTable(column{title: "HELPER"}, column{title: "COUNTER", min: 20}, column{title: "COUNT", right: true}).print(w, rows)
+}
+
+// helperRows lists the counters of each helper, both by name: so a counter stays where it is when somebody watches it.
+func helperRows(helpers map[string]map[string]uint64, all bool) (rows [][]string) {
+	for _, helper := range slices.Sorted(maps.Keys(helpers)) {
+		counters := helpers[helper]
+		for _, name := range slices.Sorted(maps.Keys(counters)) {
+			if n := counters[name]; n > 0 || all {
+				rows = append(rows, []string{helper, name, strconv.FormatUint(n, 10)})
+			}
+		}
+	}
+	return rows
 }
 
 func interfaceTable() *table {

@@ -16,6 +16,11 @@ func someStatus() router.Status {
 			{Name: "wan0", Side: "outside", Driver: "water", MTU: 1400},
 		},
 		Drops: map[string]uint64{"no-mapping": 3, "malformed": 0, "tcp-window": 41, "bad-checksum": 3},
+		Helpers: map[string]map[string]uint64{
+			"tftp": {"attached": 1},
+			"pptp": {"messages": 1000, "attached": 12, "calls": 0, "expect-created": 24},
+			"ftp":  {"attached": 0},
+		},
 	}
 }
 
@@ -30,6 +35,12 @@ DROPPED               PACKETS
 tcp-window                 41
 bad-checksum                3
 no-mapping                  3
+
+HELPER  COUNTER               COUNT
+pptp    attached                 12
+pptp    expect-created           24
+pptp    messages               1000
+tftp    attached                  1
 `
 
 const wantStatusQuiet = `up 0s   flows 0 of 10   mappings 0
@@ -48,11 +59,15 @@ lan0       inside   memory  1500           0       0 B            0        0 B
 DROPPED               PACKETS
 bad-address                 0
 malformed                   0
+
+HELPER  COUNTER               COUNT
+pptp    calls                     0
 `
 
 func TestStatus(t *testing.T) {
 	quiet := router.Status{
 		FlowsMax: 10, Drops: map[string]uint64{"malformed": 0, "bad-address": 0},
+		Helpers:    map[string]map[string]uint64{"pptp": {"calls": 0}},
 		Interfaces: []router.InterfaceStatus{{Name: "lan0", Side: "inside", Driver: "memory", MTU: 1500}},
 	}
 	for name, tt := range map[string]struct {

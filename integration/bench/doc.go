@@ -12,6 +12,6 @@
 // The bare copy loop and stock netstack run as processes of their own (this program again), so that their CPU time can
 // be told from that of the load.
 //
-// Limits: Linux only; needs root, or a user namespace with /dev/net/tun. IPv4. Client, router and server share the
+// Limits: Linux only; needs root, or a user namespace with /dev/net/tun. IPv4, but for bulk TCP. Client, router and server share the
 // machine's cores, as they would not in the field: a system that wastes CPU time slows its own load down.
 package main

@@ -26,24 +26,31 @@ func startKernel(ctx context.Context, s *system, flowtable bool) error {
 	for _, end := range []struct {
 		n               *netlab.Namespace
 		name, inRouter  string
-		address, router netip.Addr
+		address, router netip.Prefix
+		more            [2]netip.Prefix // the same of IPv6
 	}{
-		{s.client, clientLink, "lan", clientAddr, insideAddr},
-		{s.server, serverLink, "wan", serverAddr, outsideEnd},
+		{s.client, clientLink, "lan", netip.PrefixFrom(clientAddr, 24), netip.PrefixFrom(insideAddr, 24),
+			[2]netip.Prefix{netip.PrefixFrom(clientAddr6, 64), netip.PrefixFrom(insideAddr6, 64)}},
+		{s.server, serverLink, "wan", netip.PrefixFrom(serverAddr, 24), netip.PrefixFrom(outsideEnd, 24),
+			[2]netip.Prefix{netip.PrefixFrom(serverAddr6, 64), netip.PrefixFrom(outsideEnd6, 64)}},
 	} {
 		if err := netlab.Veth(router, end.inRouter, end.n, end.name); err != nil {
 			return err
 		}
-		if err := router.Address(end.inRouter, netip.PrefixFrom(end.router, 24)); err != nil {
+		if err := router.Address(end.inRouter, end.router, end.more[1]); err != nil {
 			return err
 		}
-		if err := end.n.Address(end.name, netip.PrefixFrom(end.address, 24)); err != nil {
+		if err := end.n.Address(end.name, end.address, end.more[0]); err != nil {
 			return err
 		}
 	}
 	if err := s.client.Route(clientLink, everywhere, insideAddr); err != nil {
 		return err
 	}
+	if err := s.client.Route(clientLink, everywhere6, insideAddr6); err != nil {
+		return err
+	}
+	s.server6 = serverAddr6
 	if err := router.Route("wan", crowdNet, serverAddr); err != nil {
 		return err
 	}
@@ -63,7 +70,7 @@ func natRules(flowtable bool) string {
 		table = "\tflowtable fast {\n\t\thook ingress priority 0\n\t\tdevices = { lan, wan }\n\t}\n"
 		offload = "\t\tmeta l4proto { tcp, udp } flow add @fast\n"
 	}
-	return "table ip bench {\n" + table + `	chain forward {
+	return "table inet bench {\n" + table + `	chain forward {
 		type filter hook forward priority 0
 ` + offload + `	}
 	chain postrouting {

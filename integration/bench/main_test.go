@@ -51,7 +51,7 @@ func TestRun(t *testing.T) {
 	}
 	o := &options{
 		rounds: 1, window: 150 * time.Millisecond, crowd: 1000,
-		run:     regexp.MustCompile(`^(TCP up.*, 1 flow|TCP down, 1 flow|UDP 64 B, 64|UDP, a new|TCP connect|round trip, idle|PPTP)`),
+		run:     regexp.MustCompile(`^(TCP up.*, 1 flow|TCP down, 1 flow|TCP up, 1 flow, IPv6|UDP 64 B, 64|UDP, a new|TCP connect|round trip, idle|PPTP)`),
 		systems: regexp.MustCompile(`^(natrouter|natrouter, slow path|copy|copy, no offload|netstack|kernel)$`),
 	}
 	var out bytes.Buffer
@@ -59,7 +59,7 @@ func TestRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := out.String()
-	for _, want := range []string{rowUp1, rowNoTSO1, rowSmall64, "TCP connect and close", "not built", natrouterName, netstackName} {
+	for _, want := range []string{rowUp1, rowNoTSO1, rowSmall64, "TCP connect and close", rowPPTP, natrouterName, netstackName} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in the tables", want)
 		}

@@ -56,10 +56,6 @@ func measure(ctx context.Context, o *options, all []*system, report *report) {
 		if !o.run.MatchString(w.name) || o.quick && !w.quick {
 			continue
 		}
-		if w.missing != "" {
-			report.missing(&w)
-			continue
-		}
 		fmt.Fprintf(os.Stderr, "%s\n", w.name)
 		rounds := o.rounds
 		if w.rounds != 0 {

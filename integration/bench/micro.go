@@ -77,6 +77,7 @@ var microBars = []microBar{
 	{what: "lookup at 1 M by 10 k, TCP in batches", name: "TrackBatch/tcp/1000000-conns", unit: "ns/op",
 		by: "TrackBatch/tcp/10000-conns", bar: 2, aim: 1.4},
 	{what: "memory a UDP flow at 1 M, tracking only, B", name: "Track/udp/1000000-conns", unit: "B/flow", bar: 384, aim: 200},
+	{what: "memory a flow at 1 M, each its own inside endpoint, B", name: "OwnEndpoint", unit: "B/flow", bar: 512, aim: 300},
 	{what: "memory a TCP flow at 1 M, tracking only, B", name: "Track/tcp/1000000-conns", unit: "B/flow", bar: 384, aim: 200},
 }
 

@@ -38,22 +38,26 @@ level = "warn"
 [[interface]]
 name = "lan0"
 side = "inside"
-address = "10.77.0.1/24"
+address = ["10.77.0.1/24", "fd77::1/64"]
 netns = "%s"
-host_address = "10.77.0.2/24"
-host_route = "0.0.0.0/0"
+host_address = ["10.77.0.2/24", "fd77::2/64"]
+host_route = ["0.0.0.0/0", "::/0"]
 [[interface]]
 name = "wan0"
-address = "203.0.113.1/24"
+address = ["203.0.113.1/24", "2001:db8:113::1/64"]
 netns = "%s"
-host_address = "203.0.113.2/24"
+host_address = ["203.0.113.2/24", "2001:db8:113::2/64"]
 [[route]]
-to = "0.0.0.0/0"
+to = ["0.0.0.0/0", "::/0"]
 interface = "wan0"
 [[nat]]
 action = "masquerade"
 out = "wan0"
-source = "10.77.0.0/16"
+source = ["10.77.0.0/16", "fd77::/16"]
+[[helper]]
+name = "pptp"
+protocol = "tcp"
+port = 1723
 [conntrack]
 max = %d
 max_unreplied = %[3]d
@@ -84,7 +88,7 @@ func startNatrouter(ctx context.Context, s *system, c natrouterConfig) error {
 	if err := router.Start(cmd); err != nil {
 		return err
 	}
-	s.process = cmd
+	s.process, s.server6 = cmd, serverAddr6
 	s.onStop(func() { end(cmd) })
 	return await(ctx, "natrouter", log, func() error { return s.server.Up(serverLink) })
 }

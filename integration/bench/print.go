@@ -47,10 +47,6 @@ func (r *report) printFigures(out io.Writer) {
 	rows := [][]string{append([]string{"FIGURE", "UNIT"}, columns...)}
 	for _, f := range r.Figures {
 		cells := []string{f.Name, f.Unit}
-		if f.Missing != "" {
-			rows = append(rows, append(cells, f.Missing))
-			continue
-		}
 		if crowd := f.Results[crowdName]; crowd != nil {
 			rows = append(rows, append(cells, cell(crowd)))
 			continue

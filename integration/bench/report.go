@@ -46,7 +46,6 @@ type systemInfo struct {
 // figure is a row of the table: what every system did.
 type figure struct {
 	row
-	Missing string             `json:"missing,omitempty"` // why nobody was measured
 	Results map[string]*result `json:"results,omitempty"` // by system
 }
 
@@ -93,13 +92,6 @@ func (r *report) addMemory(all []*system) {
 		if now, peak, err := s.rss(); err == nil {
 			r.Systems[i].RSS, r.Systems[i].Peak = now, peak
 		}
-	}
-}
-
-// missing notes a workload that can't be measured.
-func (r *report) missing(w *workload) {
-	for _, row := range w.rows {
-		r.Figures = append(r.Figures, &figure{row: row, Missing: w.missing})
 	}
 }
 

@@ -29,9 +29,9 @@ const pollEvery = 50 * time.Millisecond
 const socketBuffer = 16 << 20
 
 // newSocket makes a socket of the namespace whose calls block for pollEvery at most.
-func newSocket(n *netlab.Namespace, kind int) (fd int, err error) {
+func newSocket(n *netlab.Namespace, kind, proto int) (fd int, err error) {
 	err = n.Do(func() error {
-		fd, err = unix.Socket(unix.AF_INET, kind|unix.SOCK_CLOEXEC, 0)
+		fd, err = unix.Socket(unix.AF_INET, kind|unix.SOCK_CLOEXEC, proto)
 		if err != nil {
 			return err
 		}
@@ -46,19 +46,23 @@ func newSocket(n *netlab.Namespace, kind int) (fd int, err error) {
 
 // newDatagramSocket is a datagram socket of a namespace, bound to port of all addresses.
 func newDatagramSocket(n *netlab.Namespace, port int) (int, error) {
-	fd, err := newSocket(n, unix.SOCK_DGRAM)
+	fd, err := newSocket(n, unix.SOCK_DGRAM, 0)
 	if err != nil {
 		return -1, err
 	}
-	// Without the privilege, as large as the system allows.
-	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, socketBuffer) != nil {
-		err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, socketBuffer)
-	}
-	if err = errors.Join(err, unix.Bind(fd, &unix.SockaddrInet4{Port: port})); err != nil {
+	if err = errors.Join(roomy(fd), unix.Bind(fd, &unix.SockaddrInet4{Port: port})); err != nil {
 		unix.Close(fd)
 		return -1, err
 	}
 	return fd, nil
+}
+
+// roomy gives a socket a large receive buffer: without the privilege, as large as the system allows.
+func roomy(fd int) error {
+	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, socketBuffer) == nil {
+		return nil
+	}
+	return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, socketBuffer)
 }
 
 func sockaddr(a netip.Addr, port int) *unix.SockaddrInet4 {
@@ -80,6 +84,7 @@ type batch struct {
 	messages [batchSize]mmsghdr
 	iov      [batchSize]unix.Iovec
 	to       [batchSize]unix.RawSockaddrInet4
+	buffer   []byte // of all messages
 }
 
 // newBatch has all messages in buffers of size bytes; senders share one.
@@ -90,6 +95,7 @@ func newBatch(size int, shared bool) *batch {
 		count = 1
 	}
 	buf := make([]byte, count*size)
+	b.buffer = buf
 	for i := range b.messages {
 		b.iov[i].Base = &buf[i%count*size]
 		b.iov[i].SetLen(size)

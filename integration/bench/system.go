@@ -27,6 +27,12 @@ var (
 	serverAddr = netip.MustParseAddr("203.0.113.2")
 	outsideEnd = netip.MustParseAddr("203.0.113.1")
 	everywhere = netip.MustParsePrefix("0.0.0.0/0")
+	// The same of IPv6, in systems that carry it.
+	clientAddr6 = netip.MustParseAddr("fd77::2")
+	insideAddr6 = netip.MustParseAddr("fd77::1")
+	serverAddr6 = netip.MustParseAddr("2001:db8:113::2")
+	outsideEnd6 = netip.MustParseAddr("2001:db8:113::1")
+	everywhere6 = netip.MustParsePrefix("::/0")
 	// crowdNet is the server's, too: as many addresses as there are flows to be told apart.
 	crowdNet = netip.MustParsePrefix("198.18.0.0/15")
 )
@@ -56,6 +62,7 @@ type system struct {
 	name           string
 	client, server *netlab.Namespace
 	server4        netip.Addr // what the client calls the server
+	server6        netip.Addr // the same by IPv6; the zero Addr: it is not carried
 	process        *exec.Cmd  // nil: the kernel itself
 	clientLink     string
 	flush          func() error // forgets all flows; nil: they are forgotten soon enough

@@ -22,6 +22,7 @@ const bulkBuffer = 256 << 10
 // bulk is a number of TCP connections that carry as much as they can.
 type bulk struct {
 	up, down int
+	ipv6     bool
 }
 
 // load is traffic that goes on until stop; arrived is what it has moved, bytes of payload.
@@ -42,10 +43,14 @@ func (b bulk) start(ctx context.Context, s *system) (_ *load, err error) {
 			l.stop()
 		}
 	}()
-	if err := l.listen(s, bulkPort, l.receive); err != nil {
+	listen, to := serverAddr, s.server4
+	if b.ipv6 {
+		listen, to = serverAddr6, s.server6
+	}
+	if err := l.listen(s, netip.AddrPortFrom(listen, bulkPort), l.receive); err != nil {
 		return nil, err
 	}
-	if err := l.listen(s, sourcePort, l.sendWhenTold); err != nil {
+	if err := l.listen(s, netip.AddrPortFrom(listen, sourcePort), l.sendWhenTold); err != nil {
 		return nil, err
 	}
 	conns := make([]net.Conn, b.up+b.down)
@@ -54,7 +59,7 @@ func (b bulk) start(ctx context.Context, s *system) (_ *load, err error) {
 		if i >= b.up {
 			port = sourcePort
 		}
-		c, err := s.client.Dial(ctx, "tcp", netip.AddrPortFrom(s.server4, port))
+		c, err := s.client.Dial(ctx, "tcp", netip.AddrPortFrom(to, port))
 		if err != nil {
 			return nil, fmt.Errorf("connection %d of %d: %w", i+1, b.up+b.down, err)
 		}
@@ -75,8 +80,8 @@ func (b bulk) start(ctx context.Context, s *system) (_ *load, err error) {
 }
 
 // listen accepts connections of the server until stop.
-func (l *load) listen(s *system, port uint16, work func(net.Conn)) error {
-	listener, err := s.server.Listen(netip.AddrPortFrom(serverAddr, port))
+func (l *load) listen(s *system, at netip.AddrPort, work func(net.Conn)) error {
+	listener, err := s.server.Listen(at)
 	if err != nil {
 		return err
 	}
@@ -177,7 +182,7 @@ const dialers = 8
 // connections makes and closes TCP connections, each to an address of its own, and returns how many were complete a
 // second: connected, closed by the server and seen closed by the client.
 func connections(ctx context.Context, s *system, window time.Duration) ([]sample, error) {
-	listener, err := newSocket(s.server, unix.SOCK_STREAM)
+	listener, err := newSocket(s.server, unix.SOCK_STREAM, 0)
 	if err != nil {
 		return nil, err
 	}

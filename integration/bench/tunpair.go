@@ -68,6 +68,15 @@ func startTunPair(_ context.Context, s *system, what string, vnet bool) error {
 	if err := setUpEnd(s.server, serverLink, netip.PrefixFrom(serverAddr, 24), netip.PrefixFrom(clientAddr, 24)); err != nil {
 		return err
 	}
+	if what == childCopy {
+		if err := setUpEnd(s.client, clientLink, netip.PrefixFrom(clientAddr6, 64), everywhere6); err != nil {
+			return err
+		}
+		if err := setUpEnd(s.server, serverLink, netip.PrefixFrom(serverAddr6, 64), netip.PrefixFrom(clientAddr6, 64)); err != nil {
+			return err
+		}
+		s.server6 = serverAddr6
+	}
 	router, err := s.namespace("router")
 	if err != nil {
 		return err

@@ -73,6 +73,8 @@ func (n *Namespace) Route(name string, to netip.Prefix, via netip.Addr) error {
 		r := &netlink.Route{LinkIndex: l.Attrs().Index, Dst: ipNet(to.Masked())}
 		if via.IsValid() {
 			r.Gw = via.AsSlice()
+		} else {
+			r.Scope = unix.RT_SCOPE_LINK // so that it may lead to a gateway
 		}
 		if err := netlink.RouteReplace(r); err != nil {
 			return fmt.Errorf("route to %s: %w", to, err)
@@ -142,4 +144,57 @@ func (n *Namespace) OpenTUN(name string, vnet bool) (*os.File, error) {
 
 func ipNet(p netip.Prefix) *net.IPNet {
 	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
+}
+
+// linkLocal are the addresses of the two ends of the link that [Namespace.Behind] makes: IPv6 finds neighbours by them
+// (RFC 4861, section 7.2.2).
+var linkLocal = [2]netip.Prefix{netip.MustParsePrefix("fe80::1/64"), netip.MustParsePrefix("fe80::2/64")}
+
+// Behind makes a host that has addresses of n's network and is reached through n, which forwards. gateway is n's own
+// IPv4 address there. Both ends of the link between carry name.
+func (n *Namespace) Behind(name string, gateway netip.Addr, addrs ...netip.Addr) (*Namespace, error) {
+	host, err := New(name)
+	if err != nil {
+		return nil, err
+	}
+	if err := n.plug(host, name, gateway, addrs); err != nil {
+		host.Close()
+		return nil, err
+	}
+	return host, nil
+}
+
+// plug joins a host to n for Behind.
+func (n *Namespace) plug(host *Namespace, name string, gateway netip.Addr, addrs []netip.Addr) error {
+	if err := n.Forward(); err != nil {
+		return err
+	}
+	if err := Veth(n, name, host, name); err != nil {
+		return err
+	}
+	if err := n.Address(name, linkLocal[0]); err != nil {
+		return err
+	}
+	if err := host.Address(name, linkLocal[1]); err != nil {
+		return err
+	}
+	if err := host.Route(name, netip.PrefixFrom(gateway, gateway.BitLen()), netip.Addr{}); err != nil {
+		return err
+	}
+	for _, a := range addrs {
+		own, via := netip.PrefixFrom(a, a.BitLen()), gateway
+		if a.Is6() {
+			via = linkLocal[0].Addr()
+		}
+		if err := host.Address(name, own); err != nil {
+			return err
+		}
+		if err := n.Route(name, own, netip.Addr{}); err != nil {
+			return err
+		}
+		if err := host.Route(name, netip.PrefixFrom(via, 0), via); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -20,6 +20,11 @@ type Path struct {
 	ForwardTarget  uint16     // port of ClientAddr
 	Bulk           int64      // bytes of a download and an upload
 	Hops           int        // routers between the two, 0: one
+
+	// For [HelperScenes].
+	Second     *Namespace // another host inside; nil: none
+	SecondAddr netip.Addr // its address
+	Look       func()     // if not nil, called when the scene's connections are all up
 }
 
 // Family returns IPv4 or IPv6.
@@ -36,12 +41,12 @@ type Progress func(format string, args ...any)
 // Scene is one kind of traffic. Run returns a figure for people, or what did not hold.
 type Scene struct {
 	Name     string
-	Protocol string // as flow lists name it for IPv4: tcp, udp, icmp
+	Protocol string // as flow lists name it for IPv4: tcp, udp, icmp, gre
 	Inbound  bool   // the server begins it, towards the outside address
 	Run      func(ctx context.Context, p *Path, say Progress) (figure string, err error)
 }
 
-// Scenes returns every scene, in the order to show them. Each leaves nothing running.
+// Scenes returns every scene that needs no helper in the router, in the order to show them. Each leaves nothing running.
 func Scenes() []Scene {
 	return []Scene{
 		{"ping", "icmp", false, ping},
@@ -51,6 +56,15 @@ func Scenes() []Scene {
 		{"200 connections", "tcp", false, parallel},
 		{"UDP both ways", "udp", false, datagrams},
 		{"port forward", "tcp", true, forward},
+	}
+}
+
+// HelperScenes returns the scenes of protocols that need a helper in the router, and a second host. Each leaves nothing
+// running.
+func HelperScenes() []Scene {
+	return []Scene{
+		{"FTP active", "tcp", true, active},
+		{"PPTP twins", "gre", false, twins},
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
 	"net/netip"
@@ -73,8 +74,14 @@ func reflect(c net.PacketConn, seen map[netip.AddrPort]int) {
 	}
 }
 
+// messages is what carries datagrams.
+type messages interface {
+	io.ReadWriter
+	SetReadDeadline(time.Time) error
+}
+
 // exchange sends all datagrams, at most datagramEvery of them unanswered, and returns the bytes of payload.
-func exchange(c net.Conn, say Progress) (int64, error) {
+func exchange(c messages, say Progress) (int64, error) {
 	room := make(chan struct{}, datagramEvery)
 	sent := make(chan error, 1)
 	stop := make(chan struct{})

@@ -12,7 +12,8 @@ import (
 // icmpError is an error that the router itself sends.
 type icmpError struct {
 	typ, code uint8
-	mtu       int // 0: none
+	mtu       int        // 0: none
+	from      netip.Addr // not valid: the router's on that side
 }
 
 // timeExceeded: RFC 1812, section 5.3.1; RFC 4443, section 3.3.
@@ -31,10 +32,10 @@ func packetTooBig(p *packet, mtu int) icmpError {
 	return icmpError{typ: 3, code: 4, mtu: mtu}
 }
 
-// portUnreachable: RFC 792; RFC 4443, section 3.1.
+// portUnreachable: RFC 792; RFC 4443, section 3.1, from the address that was asked for as section 2.2 (a) has it.
 func portUnreachable(p *packet) icmpError {
 	if p.six() {
-		return icmpError{typ: 1, code: 4}
+		return icmpError{typ: 1, code: 4, from: p.pair.dst.Addr()}
 	}
 	return icmpError{typ: 3, code: 3}
 }
@@ -74,6 +75,9 @@ func (e icmpError) check(got []byte, from netip.Addr, p *packet) error {
 		return fmt.Errorf("% x came out, want ICMP type %d code %d", got, e.typ, e.code)
 	}
 	mtu := int(binary.BigEndian.Uint32(t[4:]))
+	if e.from.IsValid() {
+		from = e.from
+	}
 	switch {
 	case g.pair.src.Addr() != from || g.pair.dst.Addr() != p.pair.src.Addr():
 		return fmt.Errorf("error from %s to %s, want %s to %s", g.pair.src, g.pair.dst, from, p.pair.src)

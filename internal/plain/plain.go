@@ -211,7 +211,11 @@ func (r *Router) told(in Side, p *packet, e icmpError, out [2][][]byte) error {
 	if len(out[1-in]) > 0 || len(out[in]) != 1 {
 		return fmt.Errorf("%d and %d packets came out, want an ICMP error", len(out[0]), len(out[1]))
 	}
-	return e.check(out[in][0], r.own(in, p.pair.src.Addr()), p)
+	from := r.own(in, p.pair.src.Addr())
+	if p.six() && e.typ == 1 && e.code == 4 {
+		from = p.pair.dst.Addr() // the address that was asked: RFC 4443, section 2.2 (a)
+	}
+	return e.check(out[in][0], from, p)
 }
 
 // Advance lets time pass. out is what has come out of each side because of it: the sender of a datagram whose first

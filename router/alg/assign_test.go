@@ -8,7 +8,6 @@ import (
 	"testing"
 
 	"github.com/natrouter/natrouter/router/conntrack"
-	"github.com/natrouter/natrouter/router/nat"
 	"github.com/natrouter/natrouter/router/packet"
 )
 
@@ -205,40 +204,5 @@ func TestUnregister(t *testing.T) {
 	}
 	if err := w.kit.Unregister(w.now, "toy"); !errors.Is(err, ErrNone) {
 		t.Errorf("again: %v", err)
-	}
-}
-
-// TestReservations: what a connection holds is its own, and is given back with it.
-func TestReservations(t *testing.T) {
-	w := open(t, "")
-	w.say("x\n")
-	outside := netip.MustParseAddr("203.0.113.1")
-	var err error
-	w.kit.nat, err = nat.New(nat.Config{Interfaces: []nat.Interface{
-		{Name: "wan0", Outside: true, Addresses: []netip.Prefix{netip.MustParsePrefix("203.0.113.1/24")}},
-	}}, w.table)
-	if err != nil {
-		t.Fatal(err)
-	}
-	st := w.state()
-	w.ask(func() {
-		a, ok := st.Reserve(packet.ProtoGRE, outside, 7)
-		if !ok || a != 7 {
-			t.Errorf("first: %d %v", a, ok)
-		}
-		if b, ok := st.Reserve(packet.ProtoGRE, outside, 7); !ok || b == 7 {
-			t.Errorf("second of the same: %d %v", b, ok)
-		}
-		st.Unreserve(packet.ProtoGRE, outside, 7)
-		st.Unreserve(packet.ProtoGRE, outside, 7)
-		st.Unreserve(packet.ProtoGRE, outside, 9999)
-		if a, ok := st.Reserve(packet.ProtoGRE, outside, 7); !ok || a != 7 {
-			t.Errorf("after giving back: %d %v", a, ok)
-		}
-	})
-	w.table.Delete(w.now, st.id)
-	w.reap()
-	if a, ok := w.kit.nat.Reserve(w.now, packet.ProtoGRE, outside, 7); !ok || a != 7 {
-		t.Errorf("after the connection: %d %v", a, ok)
 	}
 }

@@ -9,10 +9,7 @@ import (
 // handleDatagram gives a UDP packet to the helper; of a super-packet, each datagram.
 func (p *part) handleDatagram() (packet.Verdict, packet.DropReason) {
 	st := p.st
-	if st.detached {
-		return p.accept()
-	}
-	if p.m.GSO == packet.GSONone {
+	if p.m.GSO == packet.GSONone || st.detached {
 		return p.datagram()
 	}
 	s := st.kit.scratch.Get().(*scratch)
@@ -45,7 +42,10 @@ func grow(b []byte, n int) []byte {
 func (p *part) datagram() (packet.Verdict, packet.DropReason) {
 	st := p.st
 	udp, err := packet.ParseUDP(p.b[p.h.L4:p.h.Len])
-	if err != nil || len(udp) != int(p.h.Len-p.h.L4) {
+	switch {
+	case st.detached: // by an earlier datagram of a super-packet, too
+		return p.accept()
+	case err != nil || len(udp) != int(p.h.Len-p.h.L4):
 		return p.accept() // bytes behind the datagram: it can't be edited
 	}
 	var edits []Edit

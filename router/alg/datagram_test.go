@@ -50,18 +50,24 @@ func (e *echo) Datagram(m Master, dir conntrack.Direction, b []byte) (edits []Ed
 func (e *echo) Destroy(Master) { e.ends++ }
 
 // udpWorld is a world whose connection is of UDP.
-func udpWorld(t *testing.T) (*world, *echo) {
-	w := newWorld(t)
+func udpWorld(t tester) (*world, *echo) {
 	e := &echo{spec: Spec{Name: "echo", Proto: packet.ProtoUDP, Port: 7007}}
-	r, err := NewRegistry(e)
+	return newUDPWorld(t, e), e
+}
+
+// newUDPWorld is a world with a helper of datagrams.
+func newUDPWorld(t tester, h DatagramHelper) *world {
+	w := newWorld(t)
+	r, err := NewRegistry(h)
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("%v", err)
 	}
-	if w.kit, err = New(Config{Registry: r, Table: w.table, Rules: []Rule{{Name: "echo", Proto: packet.ProtoUDP}}}); err != nil {
-		t.Fatal(err)
+	rules := []Rule{{Name: h.Spec().Name, Proto: packet.ProtoUDP}}
+	if w.kit, err = New(Config{Registry: r, Table: w.table, Rules: rules}); err != nil {
+		t.Fatalf("%v", err)
 	}
 	w.room = 65535
-	return w, e
+	return w
 }
 
 func (w *world) udp(from int, payload string, m packet.Meta, change ...func(*testpkt.UDP)) packet.DropReason {

@@ -97,22 +97,30 @@ type Master interface {
 	// Expect announces a connection: e.Master, Limit and Lifetime are filled in from the class. A refusal is
 	// counted; the sentinel errors are those of conntrack.Table.Expect.
 	Expect(e conntrack.Expectation) (conntrack.ExpectID, error)
+	// Unexpect takes one back: the connection's own, or one of another connection with the same helper for packets from
+	// one address of this connection to the other, which stands in its way.
 	Unexpect(id conntrack.ExpectID) bool
 	Expectations() []conntrack.Expectation
 
 	// Reserve takes an outside port, or call ID for packet.ProtoGRE, of an outside address: want if it is free, else
-	// another of its class. It is held until Unreserve.
+	// another of its class. It is held until Unreserve, at the latest until the connection ends, and on by connections
+	// that came of it. A call ID is the only one for the address at the same peer, and rests for 30 s after that: nobody
+	// gets it meanwhile.
 	Reserve(proto uint8, outside netip.Addr, want uint16) (uint16, bool)
 	Unreserve(proto uint8, outside netip.Addr, id uint16)
 
 	// Find returns the confirmed connection that a packet with this tuple would belong to.
 	Find(t *conntrack.Tuple) (conntrack.Snapshot, bool)
-	// Kill ends a connection, of the helper's own children.
+	// Kill ends a connection: one of the helper's own children, or what is in the way of one and concerns no third
+	// host, which is GRE or a child of another master between the hosts of this connection. false: it is none of these,
+	// or has ended.
 	Kill(id conntrack.Handle) bool
 	// Timeouts makes a set of timeouts for children (Expectation.Timeouts), the same for equal durations.
 	Timeouts(t conntrack.Timeouts) uint16
 
-	// Wake asks for Tick at a time; the zero Time takes it back.
+	// Wake asks for Tick at a time; the zero Time takes it back. Nothing tells a helper that its expectation was used or
+	// that its child ended: who must know looks with Find at such times. A look that comes late costs nothing, for
+	// packets of a child never ask expectations, and a child that ended leaves none to be missed for long.
 	Wake(at conntrack.Time)
 	// Count adds to a named counter of the helper ("messages", "desync", ...).
 	Count(name string)

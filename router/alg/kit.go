@@ -154,7 +154,7 @@ func verdict(reason packet.DropReason) packet.Verdict {
 // attach makes the state of a connection that has a helper, on its first packet after it was confirmed; x.Mu is held.
 func (k *Kit) attach(now conntrack.Time, c *conntrack.Conn, x *conntrack.Ext) *state {
 	h := k.registry.byID(c.Helper)
-	if h == nil || h.Proto != c.Tuples[conntrack.Original].Proto {
+	if h == nil || h.Proto != c.Tuples[conntrack.Original].Proto || x.Helper != nil {
 		return nil
 	}
 	st := &state{kit: k, ext: x, id: c.ID, helper: h, tuples: c.Tuples, now: now}
@@ -188,11 +188,17 @@ func (k *Kit) Destroy(now conntrack.Time, d *conntrack.Dead) {
 func (k *Kit) destroy(now conntrack.Time, x *conntrack.Ext) {
 	x.Mu.Lock()
 	defer x.Mu.Unlock()
-	if st, ok := x.Helper.(*state); ok {
+	switch st := x.Helper.(type) {
+	case *state:
 		st.now = now
 		st.destroy()
+	case nil:
+		x.Helper = ended{}
 	}
 }
+
+// ended stands for the state of a connection that ended without one: a packet of it that is on its way makes none.
+type ended struct{}
 
 // Detach takes the helper off a connection, as an operator wants it; the connection lives on, and so do its edits. It
 // reports whether there was one.

@@ -5,7 +5,6 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -356,26 +355,33 @@ func TestNoAllocations(t *testing.T) {
 	}
 }
 
-// TestTick: a helper is told of its time about once a second until it takes it back.
-func TestTick(t *testing.T) {
-	w := open(t, "")
-	w.say("x\n")
-	s, st := w.toy.streams[0], w.state()
-	w.ask(func() { st.Wake(w.now + 5e9) })
-	for range 4 * 8 {
-		w.now += 250e6
-		w.kit.Tick(w.now)
-	}
-	if s.ticks != 4 {
-		t.Errorf("%d ticks in the three seconds after the time, want 4", s.ticks)
-	}
-	s.onTick = func(m Master) { m.Wake(0) }
-	for range 20 {
-		w.now += 1e9
-		w.kit.Tick(w.now)
-	}
-	if s.ticks != 5 {
-		t.Errorf("%d ticks, want one more", s.ticks)
+// TestLatePacket: a packet that was tracked before its connection ended and is handled after leaves nothing behind,
+// whether the connection's helper had seen others before or not.
+func TestLatePacket(t *testing.T) {
+	for _, seen := range []bool{true, false} {
+		w := newWorld(t)
+		w.connect()
+		if seen {
+			w.say("x\n")
+		}
+		x, c := w.table.Ext(w.conn.ID), w.conn
+		if !seen {
+			x.Helper = nil // as if the handshake had not passed the kit
+			clear(w.kit.states)
+		}
+		w.kit.destroy(w.now, x) // the table has it still: as if it had given Ext out before the end
+		before := len(w.toy.streams)
+		pkt := testpkt.TCP{
+			Src: w.ends[0].addr, Dst: w.ends[1].addr, Seq: w.ends[0].isn + 50, Ack: w.ends[1].isn + 1, Flags: packet.FlagACK, Payload: []byte("HEL"),
+		}.Bytes()
+		h, _ := packet.Parse(pkt)
+		var m packet.Meta
+		if v, reason := w.kit.Handle(w.now, &c, &Packet{pkt, &h, &m, 1500}, w); v != packet.Accept {
+			t.Errorf("%v: %v", v, reason)
+		}
+		if n := len(w.toy.streams) - before; n != 0 || len(w.kit.states) != 0 || w.kit.held.Load() != 0 {
+			t.Errorf("seen %v: %d streams made, %d states, %d bytes held", seen, n, len(w.kit.states), w.kit.held.Load())
+		}
 	}
 }
 
@@ -447,43 +453,3 @@ func TestHeldHeaders(t *testing.T) {
 		}
 	}
 }
-
-// TestRace: both directions, the clock, operators and the end of the connection at once.
-func TestRace(t *testing.T) {
-	w := open(t, "")
-	w.say("HELLO 1\n")
-	var all sync.WaitGroup
-	for dir := range w.ends {
-		c := w.conn
-		c.Dir = conntrack.Direction(dir)
-		all.Go(func() {
-			from, to := w.ends[dir], w.ends[1-dir]
-			for i := range uint32(300) {
-				pkt := testpkt.TCP{
-					Src: from.addr, Dst: to.addr, Seq: from.isn + 1 + i*8, Ack: to.isn + 1 + i*8, Flags: packet.FlagACK, Payload: []byte("HELLO 2\n"),
-				}.Bytes()
-				h, _ := packet.Parse(pkt)
-				w.kit.Handle(w.now, &c, &Packet{pkt, &h, new(packet.Meta), 1500}, discard{})
-			}
-		})
-	}
-	all.Go(func() {
-		for range 100 {
-			w.kit.Tick(w.now)
-			w.kit.Counters()
-			w.kit.MasterHelper(w.conn.ID)
-		}
-		w.kit.Detach(w.now, w.conn.ID)
-		w.table.Delete(w.now, w.conn.ID)
-		w.reap()
-	})
-	all.Wait()
-	if n := w.toy.streams[0].destroyed; n != 1 {
-		t.Errorf("destroyed %d times", n)
-	}
-}
-
-// discard is a sink of nothing.
-type discard struct{}
-
-func (discard) Send([]byte, packet.Meta) {}

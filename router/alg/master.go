@@ -5,11 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/netip"
-	"slices"
 	"time"
 
 	"github.com/natrouter/natrouter/router/conntrack"
+	"github.com/natrouter/natrouter/router/packet"
 )
 
 // state is what the kit keeps of one connection that has a helper, in [conntrack.Ext].Helper and under Ext.Mu. To
@@ -25,20 +24,13 @@ type state struct {
 	datagram Datagram // nil: of TCP
 	flows    [2]flow  // of TCP, by direction
 
-	now       conntrack.Time // of the call in progress
-	edits     []Edit         // of the result in hand
-	wake      conntrack.Time // 0: none
-	queued    conntrack.Time // guarded by kit.mu: the entry in its timers that counts, 0: none
-	reserved  []reservation
-	detached  bool // the helper is not called again, but to be destroyed
+	now       conntrack.Time           // of the call in progress
+	edits     []Edit                   // of the result in hand
+	wake      conntrack.Time           // 0: none
+	queued    conntrack.Time           // guarded by kit.mu: the entry in its timers that counts, 0: none
+	reserved  map[reservation]struct{} // nil: none
+	detached  bool                     // the helper is not called again, but to be destroyed
 	destroyed bool
-}
-
-// reservation is an outside port or call ID that the connection holds.
-type reservation struct {
-	proto   uint8
-	outside netip.Addr
-	id      uint16
 }
 
 // guard calls into the helper. A panic takes it off the connection.
@@ -84,6 +76,7 @@ func (st *state) destroy() {
 	st.destroyed, st.detached, st.wake = true, true, 0
 	for i := range st.flows {
 		st.flows[i].discard(st, 0)
+		st.flows[i].open(st) // a packet may be on its way here yet: nothing of it is kept
 	}
 	switch {
 	case st.stream != nil:
@@ -91,12 +84,7 @@ func (st *state) destroy() {
 	case st.datagram != nil:
 		st.guard(func() { st.datagram.Destroy(st) })
 	}
-	if st.kit.nat != nil {
-		for _, r := range st.reserved {
-			st.kit.nat.Unreserve(st.now, r.proto, r.outside, r.id)
-		}
-	}
-	st.reserved = nil
+	st.unreserveAll()
 	st.kit.mu.Lock()
 	defer st.kit.mu.Unlock()
 	delete(st.kit.states, st.id)
@@ -146,34 +134,27 @@ func (st *state) Expect(e conntrack.Expectation) (conntrack.ExpectID, error) {
 }
 
 func (st *state) Unexpect(id conntrack.ExpectID) bool {
-	return slices.ContainsFunc(st.Expectations(), func(e conntrack.Expectation) bool { return e.ID == id }) &&
-		st.kit.table.Unexpect(id)
+	e, ok := st.kit.table.Expectation(st.now, id)
+	return ok && st.mayWithdraw(&e) && st.kit.table.Unexpect(id)
+}
+
+// mayWithdraw reports whether a helper may take an expectation back: its own, or one of the same helper that awaits
+// packets from one address of this connection to the other, which only one of the two masters can have.
+func (st *state) mayWithdraw(e *conntrack.Expectation) bool {
+	if e.Master == st.id {
+		return true
+	}
+	for i := range st.tuples {
+		t := &st.tuples[i]
+		if e.Mask.Src == conntrack.MaskExact.Src && e.Tuple.Src == t.Src && e.Tuple.Dst == t.Dst && e.Tuple.Zone == t.Zone {
+			return st.kit.masterOf(e.Master) == st.helper
+		}
+	}
+	return false
 }
 
 func (st *state) Expectations() []conntrack.Expectation {
 	return st.kit.table.Expectations(st.now, st.id)
-}
-
-// maxReserved is how many outside ports and call IDs one connection may hold.
-const maxReserved = 1024
-
-func (st *state) Reserve(proto uint8, outside netip.Addr, want uint16) (uint16, bool) {
-	if st.kit.nat != nil && len(st.reserved) < maxReserved && !st.destroyed {
-		if id, ok := st.kit.nat.Reserve(st.now, proto, outside, want); ok {
-			st.reserved = append(st.reserved, reservation{proto, outside, id})
-			return id, true
-		}
-	}
-	st.helper.counters.add(CountReserveFailed)
-	return 0, false
-}
-
-// Unreserve gives back only what this connection holds.
-func (st *state) Unreserve(proto uint8, outside netip.Addr, id uint16) {
-	if i := slices.Index(st.reserved, reservation{proto, outside, id}); i >= 0 {
-		st.reserved = slices.Delete(st.reserved, i, i+1)
-		st.kit.nat.Unreserve(st.now, proto, outside, id)
-	}
 }
 
 func (st *state) Find(t *conntrack.Tuple) (conntrack.Snapshot, bool) {
@@ -183,7 +164,33 @@ func (st *state) Find(t *conntrack.Tuple) (conntrack.Snapshot, bool) {
 
 func (st *state) Kill(id conntrack.Handle) bool {
 	snap, ok := st.kit.table.Lookup(st.now, id)
-	return ok && snap.Master == st.id && st.kit.table.Delete(st.now, id)
+	return ok && st.mayKill(&snap) && st.kit.table.Delete(st.now, id)
+}
+
+// mayKill reports whether a helper may end a connection: its own child, or what is in the way of one and concerns
+// nobody else. That is GRE, or the child of another control connection, between the very hosts that this connection is
+// between, whatever addresses NAT has given them.
+func (st *state) mayKill(snap *conntrack.Snapshot) bool {
+	if snap.ID == st.id {
+		return false
+	}
+	if snap.Master == st.id {
+		return true
+	}
+	a, b := hosts(&snap.Tuples), hosts(&st.tuples)
+	return (a == b || a == [2]host{b[1], b[0]}) &&
+		(snap.Tuples[0].Proto == packet.ProtoGRE || snap.Status&conntrack.Expected != 0)
+}
+
+// host is one end of a connection: the address that it has itself.
+type host struct {
+	addr [16]byte
+	zone uint16
+}
+
+// hosts returns the ends of a connection by the direction that they send in: what a host sends comes in untranslated.
+func hosts(t *[2]conntrack.Tuple) [2]host {
+	return [2]host{{t[0].Src, t[0].Zone}, {t[1].Src, t[1].Zone}}
 }
 
 func (st *state) Timeouts(t conntrack.Timeouts) uint16 {

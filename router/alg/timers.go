@@ -73,4 +73,7 @@ func (st *state) tick() {
 		return
 	}
 	st.guard(func() { st.stream.Tick(st) })
+	if st.wake != 0 {
+		st.wake = max(st.wake, st.now+1) // never again for the same moment, or the round of Kit.Tick had no end
+	}
 }

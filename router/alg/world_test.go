@@ -121,7 +121,7 @@ func (w *world) packet(pkt []byte, m packet.Meta) packet.DropReason {
 	w.out = w.out[:0]
 	w.now += 1e6
 	b := w.reuse[:copy(w.reuse, pkt)]
-	if m.GSO != packet.GSONone {
+	if m.GSO != packet.GSONone || m.CsumOff != 0 {
 		m.CsumStart, m.CsumOff = testpkt.MakePartial(b)
 	}
 	h, reason := packet.Parse(b)

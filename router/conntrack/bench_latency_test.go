@@ -15,7 +15,7 @@ func BenchmarkLatency(b *testing.B) {
 	const hot, batch = 64, 32
 	for _, n := range append([]int{0}, sizes()...) {
 		b.Run(fmt.Sprintf("%d-expiring", n), func(b *testing.B) {
-			t := benchTable(n + hot)
+			t := benchTable(b, n+hot)
 			fill(b, t, benchUDP, n, 0, false)
 			f, c := newFlowPacket(append([]byte(nil), benchUDP...)), new(Conn)
 			for i := range hot {

@@ -9,12 +9,16 @@ import (
 	"runtime/debug"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/natrouter/natrouter/internal/testpkt"
 	"github.com/natrouter/natrouter/router/packet"
 )
 
-var huge = flag.Bool("huge", false, "benchmark 4M flows too")
+var (
+	huge   = flag.Bool("huge", false, "benchmark 4M flows too")
+	goHeap = flag.Bool("heap", false, "benchmark with the Go heap's memory, not with huge pages")
+)
 
 func sizes() []int {
 	if *huge {
@@ -85,9 +89,12 @@ func (f *flowPacket) open(t *Table, now Time, i int, c *Conn) packet.DropReason 
 }
 
 // benchTable has room for n connections, answered or not.
-func benchTable(n int) *Table {
+func benchTable(tb testing.TB, n int) *Table {
 	cfg := DefaultConfig()
 	cfg.Max, cfg.MaxUnreplied = n, n
+	if !*goHeap {
+		cfg.Memory = hugeMemory(tb)
+	}
 	return New(cfg)
 }
 
@@ -108,11 +115,18 @@ func fill(tb testing.TB, t *Table, b []byte, n int, now Time, replied bool) {
 	}
 }
 
-func heapBytes() uint64 {
+// heldBytes is what the Go heap holds, and what a table has beside it.
+func heldBytes(t *Table) (n int) {
 	runtime.GC()
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
-	return m.HeapInuse + m.StackInuse
+	if t != nil && !*goHeap {
+		for _, s := range t.shards {
+			n += len(s.chunks)*chunkSize*int(unsafe.Sizeof(entry{})) + len(s.tcp.chunks)*chunkSize*int(unsafe.Sizeof(tcpState{})) +
+				len(s.addrs.chunks)*chunkSize*64 + s.index.base*int(unsafe.Sizeof(segment{}))
+		}
+	}
+	return n + int(m.HeapInuse+m.StackInuse)
 }
 
 // BenchmarkTrack is a packet of an established connection, alternating between directions over all flows in an order
@@ -121,10 +135,10 @@ func BenchmarkTrack(b *testing.B) {
 	for name, pkt := range map[string][]byte{"udp": benchUDP, "tcp": benchTCP} {
 		for _, n := range sizes() {
 			b.Run(fmt.Sprintf("%s/%d-conns", name, n), func(b *testing.B) {
-				before := heapBytes()
-				t := benchTable(n)
+				before := heldBytes(nil)
+				t := benchTable(b, n)
 				fill(b, t, pkt, n, 0, true)
-				perFlow := float64(heapBytes()-before) / float64(n)
+				perFlow := float64(heldBytes(t)-before) / float64(n)
 				start := time.Now()
 				runtime.GC()
 				collect := time.Since(start)
@@ -182,7 +196,7 @@ func BenchmarkNew(b *testing.B) {
 			for i := 2 * n; b.Loop(); i++ {
 				if i == 2*n {
 					b.StopTimer()
-					t, i = benchTable(2*n), n
+					t, i = benchTable(b, 2*n), n
 					fill(b, t, benchUDP, n, 0, false)
 					b.StartTimer()
 				}
@@ -198,7 +212,7 @@ func BenchmarkNew(b *testing.B) {
 func BenchmarkChurn(b *testing.B) {
 	for _, n := range sizes() {
 		b.Run(fmt.Sprintf("%d-conns", n), func(b *testing.B) {
-			t := benchTable(n + n/4)
+			t := benchTable(b, n+n/4)
 			f, c := newFlowPacket(append([]byte(nil), benchUDP...)), new(Conn)
 			life := Time(DefaultTimeouts(ProfileRFC).UDP)
 			gap := life / Time(n)
@@ -240,7 +254,7 @@ func BenchmarkStep(b *testing.B) {
 			for b.Loop() {
 				if left == 0 {
 					b.StopTimer()
-					t, now, left = benchTable(n), 0, n
+					t, now, left = benchTable(b, n), 0, n
 					fill(b, t, benchUDP, n, 0, false)
 					now = Time(400 * time.Second)
 					b.StartTimer()
@@ -261,7 +275,7 @@ func BenchmarkTrackBatch(b *testing.B) {
 	for name, pkt := range map[string][]byte{"udp": benchUDP, "tcp": benchTCP} {
 		for _, n := range sizes() {
 			b.Run(fmt.Sprintf("%s/%d-conns", name, n), func(b *testing.B) {
-				t := benchTable(n)
+				t := benchTable(b, n)
 				fill(b, t, pkt, n, 0, true)
 				var flows [64]*flowPacket
 				var batch [64]*Packet

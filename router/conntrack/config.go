@@ -17,6 +17,12 @@ type Config struct {
 	Pass         []PassRule // portless protocols, first match
 	Timeouts     Timeouts
 	Policies     []TimeoutPolicy // first match
+
+	// Memory gives the memory of the connections and their index, in multiples of 2 MiB: zeroed, aligned to 128
+	// bytes, the table's for as long as it is used. It may be called by several goroutines at once. nil, or an answer
+	// that is too short: the Go heap. Memory of another kind does not count when the collector decides how much
+	// garbage may pile up beside what is alive, and can be of huge pages.
+	Memory func(bytes int) []byte
 }
 
 // Timeouts of section 6 of the spec; each a configuration key in snake case.

@@ -76,8 +76,7 @@ func (t *Table) resolve(shard int, now Time, c *Conn, winner, other *hit, hashes
 func (t *Table) join(now Time, c *Conn, w *hit) {
 	lost, count := c.Mapping, c.state.count
 	if t.cfg.Accounting {
-		w.e.count[Original].packets += count.packets
-		w.e.count[Original].bytes += count.bytes
+		w.e.count(Original, count)
 	}
 	info := infoOf(Original, w.e.status)
 	w.s.copyOut(w.slot, w.e, c)
@@ -100,7 +99,7 @@ func (t *Table) insert(shard int, now Time, c *Conn, hashes *[2]uint64, flags ui
 		if dir == Original && flags&flagReplyOnly != 0 {
 			continue
 		}
-		if !s.index.insert(hashes[dir], slot<<1|uint32(dir), s.rehash) {
+		if !s.index.insert(&s.arena, hashes[dir], slot<<1|uint32(dir), s.rehash) {
 			if dir == Reply && flags&flagReplyOnly == 0 {
 				s.index.remove(hashes[Original], slot<<1)
 			}
@@ -127,17 +126,17 @@ func (s *shard) fill(now Time, slot uint32, e *entry, c *Conn, flags uint8) {
 	e.start, e.timeouts, e.helper = now, st.timeouts, c.Helper
 	e.mapping, e.route = c.Mapping, c.Route
 	if s.table.cfg.Accounting {
-		e.count[Original] = st.count
+		e.count(Original, st.count)
 	}
 	switch uint8(e.kind) {
 	case packet.ProtoTCP:
-		e.l4 = s.tcp.take()
+		e.l4 = s.tcp.take(&s.arena)
 		*s.tcp.at(e.l4) = st.tcp
 	case packet.ProtoSCTP:
-		e.l4 = s.sctp.take()
+		e.l4 = s.sctp.take(&s.arena)
 		*s.sctp.at(e.l4) = st.sctp
 	case packet.ProtoDCCP:
-		e.l4 = s.dccp.take()
+		e.l4 = s.dccp.take(&s.arena)
 		*s.dccp.at(e.l4) = st.dccp
 	case packet.ProtoGRE:
 		s.addPairs(slot, e)

@@ -184,8 +184,8 @@ func (ds *dccpState) step(p *Packet, v *view) ruling {
 		return ruling{outcome: ended}
 	}
 	return ruling{
-		outcome: accepted, timeout: v.set.dccp[next], changed: next != old,
-		assured: next == dccpOpen,
-		lower:   d.typ == dccpTypeReset && v.status&NoInboundRefresh != 0,
+		outcome: accepted, timeout: v.set.dccp[next],
+		notes: noteChanged.when(next != old) | noteAssured.when(next == dccpOpen) |
+			noteLower.when(d.typ == dccpTypeReset && v.status&NoInboundRefresh != 0),
 	}
 }

@@ -10,7 +10,8 @@
 //
 // A [Table] has one shard a worker, each under one mutex. A shard is a slab of pointer-free entries that never
 // move, an index of 32-bit words over it, and a timing wheel that links the entries by number. The collector has
-// nothing to walk in them. Rare state (a helper's own, labels, user data, edit lists) is an [Ext] beside the slab.
+// nothing to walk in them, and they may lie in memory that the caller gives ([Config].Memory). A packet of an
+// established connection reads one line of the index and the two of its entry, which are neighbours; TCP one more. Rare state (a helper's own, labels, user data, edit lists) is an [Ext] beside the slab.
 //
 // # Locks
 //

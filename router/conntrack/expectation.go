@@ -98,7 +98,7 @@ type expectations struct {
 	byID     map[ExpectID]*Expectation
 	byTarget map[target][]*Expectation
 	byMaster map[Handle][]*Expectation // oldest first
-	queue    expectQueue               // by deadline; removed ones stay until their time
+	queue    expectQueue               // by deadline; some removed ones too, see trim
 }
 
 func (x *expectations) init(t *Table, max int) {
@@ -135,8 +135,10 @@ func (t *Table) Expect(now Time, e Expectation) (ExpectID, error) {
 			return 0, ErrExpectBusy
 		}
 	}
-	if oldest, n := x.oldest(e.Master, e.Class); e.Limit > 0 && n >= e.Limit {
-		x.remove(oldest)
+	if e.Limit > 0 && len(x.byMaster[e.Master]) >= e.Limit {
+		if oldest, n := x.oldest(e.Master, e.Class); n >= e.Limit {
+			x.remove(oldest)
+		}
 	}
 	if len(x.byID) >= x.max {
 		return 0, ErrExpectFull
@@ -189,6 +191,7 @@ func (x *expectations) add(now Time, e *Expectation) {
 	e.ID = x.next
 	if e.Deadline = 0; e.Lifetime > 0 {
 		e.Deadline = now + e.Lifetime
+		x.queue.trim(x.byID)
 		heap.Push(&x.queue, expectDue{e.Deadline, e.ID})
 	}
 	kept := *e
@@ -259,13 +262,34 @@ func (t *Table) Expectations(now Time, master Handle) []Expectation {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	var list []Expectation
-	for _, e := range x.byID {
-		if (master == 0 || e.Master == master) && (e.Deadline == 0 || e.Deadline > now) {
+	add := func(e *Expectation) {
+		if e.Deadline == 0 || e.Deadline > now {
 			list = append(list, *e)
 		}
 	}
+	if master != 0 {
+		for _, e := range x.byMaster[master] {
+			add(e)
+		}
+		return list
+	}
+	for _, e := range x.byID {
+		add(e)
+	}
 	slices.SortFunc(list, func(a, b Expectation) int { return cmp.Compare(a.ID, b.ID) })
 	return list
+}
+
+// Expectation returns one that is waiting; false: there is none of that name any more.
+func (t *Table) Expectation(now Time, id ExpectID) (Expectation, bool) {
+	x := &t.expect
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	e := x.byID[id]
+	if e == nil || e.Deadline != 0 && e.Deadline <= now {
+		return Expectation{}, false
+	}
+	return *e, true
 }
 
 // matched is what a connection takes from its expectation.
@@ -380,6 +404,19 @@ func (x *expectations) dropExpired(now Time, at target) {
 		}
 	}
 }
+
+// trim takes those out that were removed, when they are the most: who makes and removes expectations all the time would
+// else fill the queue.
+func (q *expectQueue) trim(byID map[ExpectID]*Expectation) {
+	if len(*q) < 2*len(byID)+expectSlack {
+		return
+	}
+	*q = slices.DeleteFunc(*q, func(due expectDue) bool { return byID[due.id] == nil })
+	heap.Init(q)
+}
+
+// expectSlack is how many removed ones may stay in the queue in any case.
+const expectSlack = 256
 
 // expectDue is an expectation's place in the queue.
 type expectDue struct {

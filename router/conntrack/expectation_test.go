@@ -262,3 +262,52 @@ func TestExpectationFollowsItsMaster(t *testing.T) {
 		t.Fatalf("leaves as %v", out)
 	}
 }
+
+// Expectations are listed by master, oldest first, and found by name, while they wait.
+func TestExpectationLists(t *testing.T) {
+	w := newWorld(t, nil)
+	master := w.handshake(nil)
+	var ids []ExpectID
+	for port := range uint16(5) {
+		e := ftpExpect(master, 5000+port)
+		e.Limit, e.Lifetime = 0, Time(10+port)*sec
+		ids = append(ids, w.expect(e))
+	}
+	w.t.Unexpect(ids[1])
+	w.now += 12 * sec
+	for _, of := range []Handle{master, 0} {
+		list := w.t.Expectations(w.now, of)
+		if len(list) != 2 || list[0].ID != ids[3] || list[1].ID != ids[4] {
+			t.Errorf("of %d: %+v", of, list)
+		}
+	}
+	if list := w.t.Expectations(w.now, master+1); len(list) != 0 {
+		t.Errorf("of another: %+v", list)
+	}
+	for i, id := range ids {
+		e, ok := w.t.Expectation(w.now, id)
+		if want := i >= 3; ok != want || ok && (e.ID != id || e.Master != master || e.Tuple.DstID != 5000+uint16(i)) {
+			t.Errorf("%d: %+v, %v", i, e, ok)
+		}
+	}
+}
+
+// Who makes and removes expectations all the time leaves nothing behind.
+func TestExpectationQueueIsBounded(t *testing.T) {
+	w := newWorld(t, nil)
+	master := w.handshake(nil)
+	stays := w.expect(ftpExpect(master, 4000))
+	for i := range uint16(10000) {
+		e := ftpExpect(master, 5000+i)
+		e.Limit = 0
+		w.t.Unexpect(w.expect(e))
+		if n := len(w.t.expect.queue); n > 2*expectSlack {
+			t.Fatalf("%d in the queue for one that waits", n)
+		}
+	}
+	w.now += 301 * sec
+	w.t.Step(0, w.now, 1000)
+	if _, ok := w.t.Expectation(w.now, stays); ok || len(w.t.expect.byID) != 0 {
+		t.Errorf("%d are left after their time", len(w.t.expect.byID))
+	}
+}

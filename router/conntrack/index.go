@@ -19,25 +19,28 @@ type segment [segmentSlots]uint32
 // index finds slots by the hash of a key. An item stands in one of two buckets of one segment; so nothing moves
 // when one is removed. It is guarded by its shard's lock.
 type index struct {
-	directory []*segment // by the top bits of the hash
-	depths    []uint8    // how many of them all items of that segment share
-	depth     uint8      // len(directory) == 1<<depth
+	directory []*segment // by the hash as a fraction of 2^64; base<<depth of them
+	depths    []uint8    // how often the segment there was split
+	depth     uint8      // the most of depths
 	items     int
-	initial   uint8 // depth at the start
+	base      int // segments at the start
 }
 
 // newIndex makes an index of at least so many slots.
-func newIndex(slots int) index {
-	depth := uint8(0)
-	for segmentSlots<<depth < slots {
-		depth++
-	}
-	ix := index{directory: make([]*segment, 1<<depth), depths: make([]uint8, 1<<depth), depth: depth, initial: depth}
-	all := make([]segment, 1<<depth)
+func newIndex(a *arena, slots int) index {
+	n := max((slots+segmentSlots-1)/segmentSlots, 1)
+	ix := index{directory: make([]*segment, n), depths: make([]uint8, n), base: n}
+	all := carve[segment](a, n)
 	for i := range all {
-		ix.directory[i], ix.depths[i] = &all[i], depth
+		ix.directory[i] = &all[i]
 	}
 	return ix
+}
+
+// at returns where the directory names the segment of h at a depth.
+func (ix *index) at(h uint64, depth uint8) uint64 {
+	hi, _ := bits.Mul64(h, uint64(ix.base)<<depth)
+	return hi
 }
 
 // place is where a hash may stand.
@@ -50,12 +53,12 @@ type place struct {
 func (ix *index) place(h uint64) place {
 	a := uint32(h) & (segmentBuckets - 1)
 	b := a ^ (uint32(h>>6)&(segmentBuckets-1) | 1)
-	return place{ix.directory[h>>(64-ix.depth)], a * bucketSlots, b * bucketSlots, uint32(h>>12) << 25}
+	return place{ix.directory[ix.at(h, ix.depth)], a * bucketSlots, b * bucketSlots, uint32(h>>12) << 25}
 }
 
 // insert adds item (slot<<1 | direction) under h. rehash returns the hash of an item that is in the index. It
 // fails only when the hash does: too many items share its top bits.
-func (ix *index) insert(h uint64, item uint32, rehash func(item uint32) uint64) bool {
+func (ix *index) insert(mem *arena, h uint64, item uint32, rehash func(item uint32) uint64) bool {
 	for {
 		p := ix.place(h)
 		for _, at := range [2]uint32{p.a, p.b} {
@@ -67,7 +70,7 @@ func (ix *index) insert(h uint64, item uint32, rehash func(item uint32) uint64) 
 				}
 			}
 		}
-		if !ix.split(h, rehash) {
+		if !ix.split(mem, h, rehash) {
 			return false
 		}
 	}
@@ -88,19 +91,19 @@ func (ix *index) remove(h uint64, item uint32) {
 }
 
 // split gives half of the segment of h to a new one. Items keep their place within the segment.
-func (ix *index) split(h uint64, rehash func(item uint32) uint64) bool {
-	at := h >> (64 - ix.depth)
+func (ix *index) split(mem *arena, h uint64, rehash func(item uint32) uint64) bool {
+	at := ix.at(h, ix.depth)
 	old, d := ix.directory[at], ix.depths[at]
-	if int(d) >= max(bits.Len(uint(ix.items/segmentSlots)), int(ix.initial))+spareDepth {
+	if int(d) >= bits.Len(uint(ix.items/segmentSlots/ix.base))+spareDepth {
 		return false
 	}
 	if d == ix.depth {
 		ix.double()
-		at = h >> (64 - ix.depth)
+		at = ix.at(h, ix.depth)
 	}
-	upper := new(segment)
+	upper := &carve[segment](mem, 1)[0]
 	for i, v := range old {
-		if v != 0 && rehash(v&^tagMask)>>(63-d)&1 == 1 {
+		if v != 0 && ix.at(rehash(v&^tagMask), d+1)&1 == 1 {
 			upper[i], old[i] = v, 0
 		}
 	}
@@ -116,7 +119,7 @@ func (ix *index) split(h uint64, rehash func(item uint32) uint64) bool {
 }
 
 func (ix *index) double() {
-	directory, depths := make([]*segment, 2<<ix.depth), make([]uint8, 2<<ix.depth)
+	directory, depths := make([]*segment, 2*len(ix.directory)), make([]uint8, 2*len(ix.directory))
 	for i := range directory {
 		directory[i], depths[i] = ix.directory[i/2], ix.depths[i/2]
 	}

@@ -1,6 +1,9 @@
 package conntrack
 
 import (
+	"bytes"
+	"net/netip"
+	"sync"
 	"testing"
 
 	"github.com/natrouter/natrouter/router/packet"
@@ -47,7 +50,10 @@ func TestTrackReady(t *testing.T) {
 			id := w.handshake(nil)
 			tt.prepare(w, id)
 			tt.prepare(twin, twin.handshake(nil))
-			reason, ok := w.t.TrackReady(0, w.now, &p, &tt.way, &w.c)
+			var x Exit
+			run := w.t.Run(0)
+			reason, ok := run.TrackReady(w.now, &p, &tt.way, &x)
+			run.Release()
 			if ok != tt.want || reason != packet.NotDropped {
 				t.Fatal(reason, ok)
 			}
@@ -55,12 +61,13 @@ func TestTrackReady(t *testing.T) {
 				return
 			}
 			twin.pass(b)
-			if w.c != twin.c || w.snap(id) != twin.snap(id) {
-				t.Fatalf("%+v\n%+v", w.c, twin.c)
+			if want := exitOf(&twin.c); x != want || w.snap(id) != twin.snap(id) {
+				t.Fatalf("%+v, want\n%+v", x, want)
 			}
-			if n := testing.AllocsPerRun(100, func() { w.t.TrackReady(0, w.now, &p, &tt.way, &w.c) }); n != 0 {
+			if n := testing.AllocsPerRun(100, func() { run.TrackReady(w.now, &p, &tt.way, &x) }); n != 0 {
 				t.Errorf("%v allocations", n)
 			}
+			run.Release()
 		})
 	}
 	t.Run("unanswered", func(t *testing.T) {
@@ -69,10 +76,95 @@ func TestTrackReady(t *testing.T) {
 		h, _ := packet.Parse(b)
 		p := Packet{Bytes: b, H: &h}
 		routed(w, w.pass(b).ID)
-		if _, ok := w.t.TrackReady(0, w.now, &p, &way, &w.c); ok {
+		run := w.t.Run(0)
+		defer run.Release()
+		if _, ok := run.TrackReady(w.now, &p, &way, new(Exit)); ok {
 			t.Fatal("taken")
 		}
 	})
+}
+
+// exitOf is what TrackReady would have said of the packet that c is the copy of.
+func exitOf(c *Conn) Exit {
+	target := c.Target()
+	k := target.key()
+	at := SrcNAT
+	if c.Dir == Reply {
+		at = DstNAT
+	}
+	return Exit{
+		Interface: c.Route[c.Dir].Interface, Source: c.Status&at != 0,
+		IDs: uint32(target.SrcID)<<16 | uint32(target.DstID), Pair: k.pair, Src: k.src, Dst: k.dst,
+	}
+}
+
+// TestExit: packets of both directions, translated, leave as their connection's copy says, also where the connection is
+// another worker's.
+func TestExit(t *testing.T) {
+	natT6 := netip.MustParseAddr("2001:db8:113::1")
+	for name, e := range map[string][3]netip.Addr{"IPv4": {hostA, hostB, natT}, "IPv6": {hostA6, hostB6, natT6}} {
+		w := newWorld(t, func(c *Config) { c.Shards = 2 })
+		w.nat = snat(e[2], 7000)
+		there, back := udp(e[0], 1000, e[1], 53), udp(e[1], 53, e[2], 7000)
+		w.pass(there)
+		id := w.pass(back).ID
+		w.t.SetRoute(id, Original, Route{5, 2, 1500})
+		w.t.SetRoute(id, Reply, Route{5, 1, 1500})
+		for in, b := range map[uint16][]byte{1: there, 2: back} {
+			for shard := range 2 {
+				h, _ := packet.Parse(b)
+				var x Exit
+				run := w.t.Run(shard)
+				_, ok := run.TrackReady(w.now, &Packet{Bytes: b, H: &h}, &Way{Generation: 5, In: in, Size: len(b)}, &x)
+				run.Release()
+				if !ok {
+					t.Fatalf("%s, by %d: not taken", name, in)
+				}
+				if want := exitOf(w.pass(b)); x != want || x.Source != (in == 1) {
+					t.Errorf("%s, by %d: %+v, want\n%+v", name, in, x, want)
+				}
+			}
+		}
+	}
+}
+
+// TestRunTogether: workers that hold their shards for packets in a row, of one connection and of others, neither wait for
+// each other for ever nor lose a count.
+func TestRunTogether(t *testing.T) {
+	w := newWorld(t, func(c *Config) { c.Shards = 3 })
+	there, back := udp(hostA, 1000, hostB, 53), udp(hostB, 53, hostA, 1000)
+	w.pass(there)
+	id := w.pass(back).ID
+	w.t.SetRoute(id, Original, Route{5, 2, 1500})
+	w.t.SetRoute(id, Reply, Route{5, 1, 1500})
+	before := w.snap(id).Packets[Original]
+	const each = 1000
+	var workers sync.WaitGroup
+	for shard := range 3 {
+		workers.Go(func() {
+			b := bytes.Clone(there)
+			h, _ := packet.Parse(b)
+			p, way := Packet{Bytes: b, H: &h}, Way{Generation: 5, In: 1, Size: len(b)}
+			run := w.t.Run(shard)
+			defer run.Release()
+			for i := range each {
+				var x Exit
+				if _, ok := run.TrackReady(w.now, &p, &way, &x); !ok {
+					t.Error("not taken")
+					return
+				}
+				if i%7 == 0 {
+					run.Release()
+					var c Conn
+					w.t.Track(shard, w.now, &p, &c)
+				}
+			}
+		})
+	}
+	workers.Wait()
+	if got, want := w.snap(id).Packets[Original]-before, uint64(3*(each+(each+6)/7)); got != want {
+		t.Errorf("%d packets counted, want %d", got, want)
+	}
 }
 
 // TestWarm changes nothing, allocates nothing, and takes any packets.

@@ -175,8 +175,9 @@ func (ss *sctpState) step(p *Packet, v *view) ruling {
 	old := ss.state
 	*ss = next
 	return ruling{
-		outcome: accepted, timeout: v.set.sctp[next.state], changed: next.state != old,
-		assured: next.state == sctpEstablished && old != sctpEstablished && (v.dir == Reply || v.status&SeenReply != 0),
+		outcome: accepted, timeout: v.set.sctp[next.state],
+		notes: noteChanged.when(next.state != old) | noteAssured.when(next.state == sctpEstablished &&
+			old != sctpEstablished && (v.dir == Reply || v.status&SeenReply != 0)),
 	}
 }
 

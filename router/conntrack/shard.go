@@ -13,7 +13,8 @@ type shard struct {
 	number int
 
 	// Guarded by mu.
-	chunks    []*chunk
+	arena     arena
+	chunks    []*[chunkSize]entry
 	free      uint32 // first of the free slots, by link.older
 	used      uint32 // slots ever taken
 	index     index
@@ -36,12 +37,10 @@ type shard struct {
 }
 
 func (s *shard) entry(slot uint32) *entry {
-	return &s.chunks[slot>>chunkBits].entries[slot&(chunkSize-1)]
+	return &s.chunks[slot>>chunkBits][slot&(chunkSize-1)]
 }
 
-func (s *shard) link(slot uint32) *link {
-	return &s.chunks[slot>>chunkBits].links[slot&(chunkSize-1)]
-}
+func (s *shard) link(slot uint32) *link { return &s.entry(slot).link }
 
 // unlock releases the shard and then removes the expectations of masters that ended meanwhile.
 func (s *shard) unlock() {
@@ -81,7 +80,7 @@ func (s *shard) take() uint32 {
 		s.used++
 		slot = s.used
 		if int(slot>>chunkBits) >= len(s.chunks) {
-			s.chunks = append(s.chunks, new(chunk))
+			s.chunks = append(s.chunks, (*[chunkSize]entry)(carve[entry](&s.arena, chunkSize)))
 		}
 	}
 	e := s.entry(slot)
@@ -89,7 +88,6 @@ func (s *shard) take() uint32 {
 	if e.gen == 0 {
 		e.gen = 1
 	}
-	*s.link(slot) = link{}
 	return slot
 }
 
@@ -123,7 +121,7 @@ func (s *shard) setTuples(e *entry, tuples *[2]Tuple) {
 		e.ids[dir] = uint32(tuples[dir].SrcID)<<16 | uint32(tuples[dir].DstID)
 	}
 	if e.kind&kindV6 != 0 {
-		slot := s.addrs.take()
+		slot := s.addrs.take(&s.arena)
 		a := s.addrs.at(slot)
 		for dir := range tuples {
 			a[dir] = [2][16]byte{tuples[dir].Src, tuples[dir].Dst}
@@ -220,7 +218,7 @@ func (s *shard) end(at Time, slot uint32, e *entry, why uint8) {
 		s.link(s.dead.older).newer = slot
 	}
 	s.dead.older = slot
-	*s.link(slot) = link{}
+	e.link = link{}
 	s.numDead++
 }
 
@@ -247,7 +245,7 @@ func (s *shard) release(slot uint32, e *entry) {
 		delete(s.shifts, slot)
 	}
 	e.status, e.kind = 0, 0
-	s.link(slot).older = s.free
+	e.link.older = s.free
 	s.free = slot
 }
 
@@ -255,7 +253,7 @@ func (s *shard) release(slot uint32, e *entry) {
 func (s *shard) enterUnreplied(slot uint32, e *entry) {
 	e.flags |= flagUnreplied
 	newest := s.unreplied.older
-	*s.link(slot) = link{older: newest}
+	e.link = link{older: newest}
 	if newest != 0 {
 		s.link(newest).newer = slot
 	} else {
@@ -271,7 +269,7 @@ func (s *shard) leaveUnreplied(slot uint32, e *entry) {
 		return
 	}
 	e.flags &^= flagUnreplied
-	l := *s.link(slot)
+	l := e.link
 	if l.older != 0 {
 		s.link(l.older).newer = l.newer
 	} else {

@@ -33,7 +33,8 @@ func (s *shard) snapshot(slot uint32, e *entry, now Time) Snapshot {
 	}
 	for dir := range Direction(2) {
 		s.fillTuple(e, dir, &snap.Tuples[dir])
-		snap.Packets[dir], snap.Bytes[dir] = e.count[dir].packets, e.count[dir].bytes
+		c := e.counted(dir)
+		snap.Packets[dir], snap.Bytes[dir] = c.packets, c.bytes
 	}
 	if e.flags&flagRare != 0 {
 		r := s.rare[slot]
@@ -126,7 +127,7 @@ func (t *Table) Reap(shard int, dst []Dead) int {
 		slot := s.dead.newer
 		e := s.entry(slot)
 		dst[n] = Dead{Snapshot: s.snapshot(slot, e, e.deadline), Evicted: e.flags&flagEvicted != 0, Ext: s.ext[slot]}
-		s.dead.newer = s.link(slot).newer
+		s.dead.newer = e.link.newer
 		s.release(slot, e)
 		s.numDead--
 	}

@@ -2,7 +2,6 @@ package conntrack
 
 import (
 	"math/rand/v2"
-	"reflect"
 	"testing"
 )
 
@@ -15,7 +14,7 @@ func TestIndex(t *testing.T) {
 		"equal low bits": func(item uint32) uint64 { return uint64(item) * 0x9e3779b97f4a7c15 &^ 0xffff },
 	} {
 		t.Run(name, func(t *testing.T) {
-			ix := newIndex(0)
+			ix := newIndex(&arena{}, 0)
 			r := rand.New(rand.NewPCG(1, 2))
 			in := map[uint32]bool{}
 			for range 60000 {
@@ -24,7 +23,7 @@ func TestIndex(t *testing.T) {
 					ix.remove(hash(item), item)
 					delete(in, item)
 				} else {
-					if !ix.insert(hash(item), item, hash) {
+					if !ix.insert(&arena{}, hash(item), item, hash) {
 						t.Fatal("no room")
 					}
 					in[item] = true
@@ -56,10 +55,10 @@ func (ix *index) has(h uint64, item uint32) bool {
 // TestIndexFails: items whose hashes agree in all that the directory looks at end in a refusal, not in memory for
 // ever.
 func TestIndexFails(t *testing.T) {
-	ix := newIndex(0)
+	ix := newIndex(&arena{}, 0)
 	same := func(item uint32) uint64 { return 0xabcdef }
 	for item := uint32(2); ; item++ {
-		if !ix.insert(same(item), item, same) {
+		if !ix.insert(&arena{}, same(item), item, same) {
 			if item != 2+2*bucketSlots {
 				t.Errorf("refused at %d", item)
 			}
@@ -72,9 +71,9 @@ func TestIndexFails(t *testing.T) {
 }
 
 func TestIndexStartsAtBuckets(t *testing.T) {
-	for slots, depth := range map[int]uint8{0: 0, 1: 0, segmentSlots: 0, segmentSlots + 1: 1, 65536: 7} {
-		if ix := newIndex(slots); ix.depth != depth || len(ix.directory) != 1<<depth {
-			t.Errorf("%d slots: depth %d, want %d", slots, ix.depth, depth)
+	for slots, segments := range map[int]int{0: 1, 1: 1, segmentSlots: 1, segmentSlots + 1: 2, 100_000: 196} {
+		if ix := newIndex(&arena{}, slots); ix.depth != 0 || len(ix.directory) != segments {
+			t.Errorf("%d slots: depth %d, %d segments, want %d", slots, ix.depth, len(ix.directory), segments)
 		}
 	}
 }
@@ -128,7 +127,7 @@ func TestWheel(t *testing.T) {
 // TestStepIsBounded: a million flows whose time comes at once cost no call more than its budget.
 func TestStepIsBounded(t *testing.T) {
 	n := 100_000
-	table := benchTable(n)
+	table := benchTable(t, n)
 	fill(t, table, benchUDP, n, 0, false)
 	now, ended, calls := 400*sec, 0, 0
 	for ended < n {
@@ -154,11 +153,3 @@ func TestStepIsBounded(t *testing.T) {
 		t.Errorf("%d slots, then %d", used, table.shards[0].used)
 	}
 }
-
-func TestSizes(t *testing.T) {
-	if got := sizeofEntry(); got != 128 {
-		t.Errorf("an entry has %d bytes: two cache lines are 128", got)
-	}
-}
-
-func sizeofEntry() uintptr { return reflect.TypeFor[entry]().Size() }

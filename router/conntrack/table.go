@@ -64,9 +64,9 @@ func New(cfg Config) *Table {
 	}
 	t.expect.init(t, cfg.MaxExpect)
 	for i := range cfg.Shards {
-		t.shards = append(t.shards, &shard{
-			table: t, number: i, index: newIndex(cfg.Buckets / cfg.Shards), rare: make(map[uint32]rare),
-		})
+		s := &shard{table: t, number: i, arena: arena{memory: cfg.Memory}, rare: make(map[uint32]rare)}
+		s.index = newIndex(&s.arena, cfg.Buckets/cfg.Shards)
+		t.shards = append(t.shards, s)
 	}
 	return t
 }

@@ -127,7 +127,7 @@ const (
 	lastSimOpen               // lastFlags only: SYNs crossed
 )
 
-// tcpState is all state of a tracked TCP connection.
+// tcpState is all state of a tracked TCP connection: one cache line.
 type tcpState struct {
 	side [2]tcpSide // by the direction in which that end sends
 
@@ -139,6 +139,8 @@ type tcpState struct {
 	lastDir                   Direction
 	retrans                   uint8
 	state                     tcpStateID
+
+	_ uint32 // to a cache line
 }
 
 // maxRetransmissions of the same bare ACK after which tcp_max_retrans applies.
@@ -156,12 +158,11 @@ type tcpSegment struct {
 	event tcpEvent
 }
 
-// readTCP takes a segment's numbers. payload is the length of a super-segment's too: sequence space has no bounds
+// read takes a segment's numbers. payload is the length of a super-segment's too: sequence space has no bounds
 // of packets.
-func readTCP(hdr packet.TCP, payload int) tcpSegment {
-	g := tcpSegment{
-		hdr: hdr, seq: hdr.Seq(), ack: hdr.Ack(), win: hdr.Window(), flags: hdr.Flags(), event: eventOf(hdr.Flags()),
-	}
+func (g *tcpSegment) read(hdr packet.TCP, payload int) {
+	g.hdr, g.flags, g.event = hdr, hdr.Flags(), eventOf(hdr.Flags())
+	g.seq, g.ack, g.win = hdr.Seq(), hdr.Ack(), hdr.Window()
 	g.end = g.seq + uint32(payload)
 	if g.flags&packet.FlagSYN != 0 {
 		g.end++
@@ -170,7 +171,6 @@ func readTCP(hdr packet.TCP, payload int) tcpSegment {
 		g.end++
 	}
 	g.sack = g.ack
-	return g
 }
 
 func (g *tcpSegment) has(flag uint8) bool { return g.flags&flag != 0 }

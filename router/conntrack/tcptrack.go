@@ -4,7 +4,8 @@ import "github.com/natrouter/natrouter/router/packet"
 
 // firstTCP starts a connection with a SYN, or picks one up in its middle where that is allowed.
 func (t *Table) firstTCP(now Time, p *Packet, c *Conn, set *timeoutSet) packet.DropReason {
-	g := readTCP(packet.TCP(p.Bytes[p.H.L4:]), int(p.H.Len-p.H.Payload))
+	var g tcpSegment
+	g.read(packet.TCP(p.Bytes[p.H.L4:]), int(p.H.Len-p.H.Payload))
 	if !packet.ValidTCPFlags(g.flags) {
 		return packet.BadFlags
 	}
@@ -131,7 +132,7 @@ func (ts *tcpState) reset(g *tcpSegment, v *view, old, next tcpStateID) ruling {
 	peer := &ts.side[1-v.dir]
 	switch {
 	case old == tcpSynSent && v.dir == Reply && !g.has(packet.FlagACK):
-		return ruling{outcome: held, doubted: true} // nobody in SYN-SENT believes it: RFC 9293, section 3.10.7.3
+		return ruling{outcome: held, notes: noteDoubted} // nobody in SYN-SENT believes it: RFC 9293, section 3.10.7.3
 	case old.closing():
 		return ts.settle(g, v, old, next) // the ports may be in use again: our numbers are out of date
 	case peer.flags&sideMaxAck != 0 && ts.lastEvent != evSYN:
@@ -200,7 +201,7 @@ func (ts *tcpState) settle(g *tcpSegment, v *view, old, next tcpStateID) ruling 
 	if next == tcpFinWait && old != tcpFinWait {
 		ts.side[v.dir].flags |= sideCloseInit
 	}
-	r := ruling{outcome: accepted, changed: next != old, timeout: ts.timeout(g, v.set)}
+	r := ruling{outcome: accepted, notes: noteChanged.when(next != old), timeout: ts.timeout(g, v.set)}
 	if v.status&SeenReply == 0 {
 		switch {
 		case g.event == evRST:
@@ -212,8 +213,8 @@ func (ts *tcpState) settle(g *tcpSegment, v *view, old, next tcpStateID) ruling 
 		}
 		return r
 	}
-	r.lower = g.event == evRST && v.status&NoInboundRefresh != 0 // RFC 7857, section 8
-	r.assured = next == tcpEstablished && (old == tcpSynRecv || old == tcpEstablished)
+	r.notes |= noteLower.when(g.event == evRST && v.status&NoInboundRefresh != 0) // RFC 7857, section 8
+	r.notes |= noteAssured.when(next == tcpEstablished && (old == tcpSynRecv || old == tcpEstablished))
 	return r
 }
 

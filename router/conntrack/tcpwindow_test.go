@@ -47,7 +47,8 @@ func TestTCPBounds(t *testing.T) {
 				ts.side[i].maxEnd += shift
 				ts.side[i].maxAck += shift
 			}
-			g := readTCP(packet.TCP(tt.seg.bytes()[20:]), tt.seg.n)
+			var g tcpSegment
+			g.read(packet.TCP(tt.seg.bytes()[20:]), tt.seg.n)
 			g.seq, g.end = g.seq+shift, g.end+shift
 			if g.ack != 0 {
 				g.ack += shift
@@ -103,7 +104,8 @@ func TestTCPLearning(t *testing.T) {
 		want := start
 		want[0].flags |= sideMaxAck
 		tt.want(&want[0], &want[1])
-		g := readTCP(packet.TCP(tt.seg.bytes()[20:]), tt.seg.n)
+		var g tcpSegment
+		g.read(packet.TCP(tt.seg.bytes()[20:]), tt.seg.n)
 		g.sack = highestSACK(g.hdr, g.ack)
 		if v := ts.window(Original, &g, false); v != inWindow || ts.side != want {
 			t.Errorf("%s: %v\ngot  %+v\nwant %+v", name, v, ts.side, want)
@@ -111,7 +113,8 @@ func TestTCPLearning(t *testing.T) {
 	}
 	ts := tcpState{side: start, state: tcpEstablished}
 	ts.side[1].maxEnd = 90000
-	g := readTCP(packet.TCP(seg{flags: "A", seq: 10000, ack: 90000, win: noWindow}.bytes()[20:]), 0)
+	var g tcpSegment
+	g.read(packet.TCP(seg{flags: "A", seq: 10000, ack: 90000, win: noWindow}.bytes()[20:]), 0)
 	if ts.window(Original, &g, false); ts.side[1].maxEnd != 90001 {
 		t.Errorf("window 0 at the very end: %d, want one byte more", ts.side[1].maxEnd)
 	}

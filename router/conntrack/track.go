@@ -76,10 +76,29 @@ func (t *Table) lookup(own int, now Time, k *key, hash uint64) (*shard, uint32, 
 // pass judges a packet of a confirmed connection and copies the connection out. again: the connection gave way to
 // a new one, look up once more.
 func (s *shard) pass(now Time, slot uint32, dir Direction, e *entry, p *Packet, c *Conn) (reason packet.DropReason, again bool) {
-	v := view{
-		now: now, start: e.start, dir: dir, status: e.status, set: s.table.set(e.timeouts),
-		liberal: s.table.cfg.TCPLiberal,
+	info := infoOf(dir, e.status)
+	r := s.step(now, slot, dir, e, p)
+	switch r.outcome {
+	case refused:
+		return c.refuse(r.reason), false
+	case reopened:
+		s.end(now, slot, e, 0)
+		return packet.NotDropped, true
 	}
+	s.copyOut(slot, e, c)
+	c.Dir, c.Info = dir, info
+	if r.outcome == ended || e.flags&flagReplyOnly != 0 {
+		s.end(now, slot, e, 0)
+	}
+	return packet.NotDropped, false
+}
+
+// step lets the tracker judge a packet of a confirmed connection, and counts and notes what it lets pass. What
+// becomes of a connection that ended with it is left to the caller.
+func (s *shard) step(now Time, slot uint32, dir Direction, e *entry, p *Packet) ruling {
+	var v view // field by field: a literal would be made elsewhere and copied before its stores are through
+	v.now, v.start, v.dir, v.status = now, e.start, dir, e.status
+	v.set, v.liberal = s.table.set(e.timeouts), s.table.cfg.TCPLiberal
 	if e.status&SeqAdjust != 0 {
 		v.shift = s.shift(slot, 1-dir)
 	}
@@ -89,24 +108,15 @@ func (s *shard) pass(now Time, slot uint32, dir Direction, e *entry, p *Packet, 
 		if r.timeout != 0 && now+r.timeout < e.deadline {
 			s.setDeadline(slot, e, now+r.timeout)
 		}
-		return c.refuse(r.reason), false
+		return r
 	case reopened:
-		s.end(now, slot, e, 0)
-		return packet.NotDropped, true
+		return r
 	}
-	info := infoOf(dir, e.status)
 	if s.table.cfg.Accounting {
-		packets, bytes := p.weight()
-		e.count[dir].packets += packets
-		e.count[dir].bytes += bytes
+		e.count(dir, p.weight())
 	}
-	s.apply(now, slot, dir, e, &r)
-	s.copyOut(slot, e, c)
-	c.Dir, c.Info = dir, info
-	if r.outcome == ended || e.flags&flagReplyOnly != 0 {
-		s.end(now, slot, e, 0)
-	}
-	return packet.NotDropped, false
+	s.apply(now, slot, dir, e, r)
+	return r
 }
 
 func infoOf(dir Direction, status Status) Info {
@@ -122,18 +132,18 @@ func infoOf(dir Direction, status Status) Info {
 }
 
 // apply writes a ruling into the entry: status, deadline, and the word to observers.
-func (s *shard) apply(now Time, slot uint32, dir Direction, e *entry, r *ruling) {
+func (s *shard) apply(now Time, slot uint32, dir Direction, e *entry, r ruling) {
 	var news Update
-	if dir == Reply && e.status&SeenReply == 0 && !r.doubted {
+	if dir == Reply && e.status&SeenReply == 0 && r.notes&noteDoubted == 0 {
 		e.status |= SeenReply
 		s.leaveUnreplied(slot, e)
 		news |= UpdateReply
 	}
-	if r.assured && e.status&Assured == 0 {
+	if r.notes&noteAssured != 0 && e.status&Assured == 0 {
 		e.status |= Assured
 		news |= UpdateAssured
 	}
-	if r.changed {
+	if r.notes&noteChanged != 0 {
 		news |= UpdateProto
 	}
 	if r.outcome == accepted && e.status&FixedTimeout == 0 {
@@ -146,9 +156,9 @@ func (s *shard) apply(now Time, slot uint32, dir Direction, e *entry, r *ruling)
 
 // refresh moves the deadline by a packet. Where inbound packets must not keep a mapping alive, they may only bring
 // its end nearer (RFC 4787 REQ-6, RFC 7857 section 7).
-func (s *shard) refresh(now Time, slot uint32, dir Direction, e *entry, r *ruling) {
+func (s *shard) refresh(now Time, slot uint32, dir Direction, e *entry, r ruling) {
 	deadline := now + r.timeout
-	if deadline > e.deadline && (r.lower || inwards(dir, e.status)) {
+	if deadline > e.deadline && (r.notes&noteLower != 0 || inwards(dir, e.status)) {
 		return
 	}
 	s.setDeadline(slot, e, deadline)
@@ -205,7 +215,7 @@ func (t *Table) create(now Time, p *Packet, k *key, c *Conn) packet.DropReason {
 	}
 	st := &c.state
 	st.timeouts, st.inbound = t.policyFor(&orig), p.Inbound
-	st.count.packets, st.count.bytes = p.weight()
+	st.count = p.weight()
 	if reason := t.first(now, p, c, t.set(st.timeouts)); reason != packet.NotDropped {
 		return c.refuse(reason)
 	}

@@ -13,15 +13,30 @@ const (
 	reopened                // the connection ends, the packet is looked up again
 )
 
-// ruling is a tracker's answer.
+// ruling is a tracker's answer. It has four fields, the most that the compiler keeps in registers from call to call.
 type ruling struct {
 	outcome outcome
+	notes   notes
 	reason  packet.DropReason // of refused
 	timeout Time              // of accepted; refused: the deadline is cut to it, 0: it stays
-	assured bool
-	lower   bool // of accepted: the deadline may only move nearer
-	doubted bool // passes, but is no sign of life of the end that it claims to come from
-	changed bool // the protocol's state did, or another thing that observers are told
+}
+
+// notes are what a ruling says besides.
+type notes uint8
+
+const (
+	noteAssured notes = 1 << iota // the connection is exempt from early drop
+	noteLower                     // of accepted: the deadline may only move nearer
+	noteDoubted                   // passes, but is no sign of life of the end that it claims to come from
+	noteChanged                   // the protocol's state did, or another thing that observers are told
+)
+
+// when returns n where it holds, else none.
+func (n notes) when(holds bool) notes {
+	if holds {
+		return n
+	}
+	return 0
 }
 
 func refuse(reason packet.DropReason) ruling { return ruling{outcome: refused, reason: reason} }
@@ -37,16 +52,16 @@ type view struct {
 	shift   *seqShift // edits of the direction opposite to this packet, nil: none
 }
 
-// weight returns how many packets and bytes p stands for on the wire: a super-segment counts as its segments
+// weight returns the packets and bytes that p stands for on the wire: a super-segment counts as its segments
 // (each with headers of its own).
-func (p *Packet) weight() (packets, bytes uint64) {
-	bytes = uint64(p.H.Len)
+func (p *Packet) weight() counter {
+	bytes := uint64(p.H.Len)
 	if p.Meta == nil || p.Meta.GSO == packet.GSONone || p.Meta.SegSize == 0 {
-		return 1, bytes
+		return counter{1, bytes}
 	}
 	payload := uint64(p.H.Len - p.H.Payload)
-	packets = max((payload+uint64(p.Meta.SegSize)-1)/uint64(p.Meta.SegSize), 1)
-	return packets, bytes + (packets-1)*uint64(p.H.Payload)
+	packets := max((payload+uint64(p.Meta.SegSize)-1)/uint64(p.Meta.SegSize), 1)
+	return counter{packets, bytes + (packets-1)*uint64(p.H.Payload)}
 }
 
 // first starts the tracker of a packet without a connection; it fills c.state.
@@ -84,7 +99,8 @@ func (t *Table) first(now Time, p *Packet, c *Conn, set *timeoutSet) packet.Drop
 func (s *shard) advance(p *Packet, e *entry, v *view) ruling {
 	switch p.H.Proto {
 	case packet.ProtoTCP:
-		g := readTCP(packet.TCP(p.Bytes[p.H.L4:]), int(p.H.Len-p.H.Payload))
+		var g tcpSegment
+		g.read(packet.TCP(p.Bytes[p.H.L4:]), int(p.H.Len-p.H.Payload))
 		return s.tcp.at(e.l4).step(&g, v)
 	case packet.ProtoUDP, packet.ProtoUDPLite:
 		return stepUDP(v)
@@ -110,14 +126,14 @@ const streamAge = 2e9 // ns
 func stepUDP(v *view) ruling {
 	r := ruling{outcome: accepted, timeout: v.set.udp}
 	if v.status&SeenReply != 0 && v.now-v.start > streamAge {
-		r.timeout, r.assured = v.set.udpStream, v.status&NATClash == 0
+		r.timeout, r.notes = v.set.udpStream, noteAssured.when(v.status&NATClash == 0)
 	}
 	return r
 }
 
 func stepGRE(v *view) ruling {
 	if v.status&SeenReply != 0 {
-		return ruling{outcome: accepted, timeout: v.set.greStream, assured: v.status&NATClash == 0}
+		return ruling{outcome: accepted, timeout: v.set.greStream, notes: noteAssured.when(v.status&NATClash == 0)}
 	}
 	return ruling{outcome: accepted, timeout: v.set.gre}
 }

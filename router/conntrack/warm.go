@@ -48,7 +48,7 @@ func (s *shard) warm(batch []*Packet) {
 	}
 	for _, slot := range slots[:found] {
 		e := s.entry(slot)
-		sum += e.kind + e.gen // one of each of its lines
+		sum += e.kind + e.prev // one of each of its lines
 	}
 	for _, slot := range slots[:found] {
 		sum += s.warmState(s.entry(slot))

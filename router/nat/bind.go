@@ -229,13 +229,18 @@ func (n *NAT) end(now conntrack.Time, slot uint32) {
 	if m.flags&flagShared != 0 && n.others(&m) > 0 {
 		return
 	}
-	p := n.portsOf(&m.outside, m.proto)
+	a := m.allocator()
+	p := n.portsOf(&a)
+	if m.proto == packet.ProtoGRE {
+		n.rest(now, &a, m.outsidePort)
+		return
+	}
 	if m.filtering() == EndpointIndependent && n.defaults.Quarantine > 0 && m.flags&flagExpectation == 0 {
 		p.hold(m.outsidePort, seconds(now+n.defaults.Quarantine))
 		return
 	}
 	p.free(m.outsidePort)
-	n.dropPorts(&m.outside, m.proto)
+	n.dropPorts(&a)
 }
 
 // others counts the mappings at an outside endpoint.

@@ -7,9 +7,10 @@
 // its checksum arithmetic done beforehand.
 //
 // A mapping binds an inside endpoint to an outside one (RFC 4787, section 4). It lives as long as its connections
-// and has no timer of its own.
+// and has no timer of its own. Helpers reserve outside endpoints beforehand: ports with [NAT.Reserve], call IDs, of which
+// each peer of an outside address has its own, with [NAT.ReserveCallID].
 //
-// Standards: RFC 1624, 3022, 4787, 4884, 5382, 5508, 6056, 6296, 6864, 6888, 7857.
+// Standards: RFC 1624, 2637 (call IDs), 3022, 4787, 4884, 5382, 5508, 6056, 6296, 6864, 6888, 7857.
 //
 // Limits: a UDP-Lite, DCCP or SCTP checksum in the quote of an ICMP error is updated only where it is a sum over a
 // pseudo-header (SCTP's CRC32c would need the whole packet). AH does not survive any translation. Remote ends of

@@ -7,34 +7,55 @@ import (
 	"github.com/natrouter/natrouter/router/packet"
 )
 
-// Reserve takes an outside endpoint for expectations: addr is an outside address, want the port or call ID that is
-// kept if it is free. While it is reserved no mapping gets it; connections that come of it hold it on after
-// [NAT.Unreserve].
+// Reserve takes an outside endpoint for expectations: addr is an outside address, want the port that is kept if it is
+// free. While it is reserved no mapping gets it; connections that come of it hold it on after [NAT.Unreserve]. Of
+// packet.ProtoGRE it is a call ID that no other peer's calls have, see [NAT.ReserveCallID].
 func (n *NAT) Reserve(now conntrack.Time, proto uint8, addr netip.Addr, want uint16) (port uint16, ok bool) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	a := addr.As16()
-	m := mapping{outside: a, proto: proto, conns: 1, flags: flagExpectation | flagUnlisted, pool: n.implicitPool()}
-	n.sweep(now, sweepStep)
-	if n.mappings.used >= n.max {
-		return 0, false
+	if proto == packet.ProtoGRE {
+		return n.ReserveCallID(now, addr, netip.Addr{}, want)
 	}
-	p := n.portsOf(&a, proto)
-	p.expire(seconds(now))
-	q := request{proto: proto, want: want}
-	if port, ok = n.choose(p, &q); ok {
-		m.outsidePort = port
-		n.mappings.insert(&m)
-	}
-	return port, ok
+	a := allocator{portsKey: portsKey{addr.As16(), proto}}
+	return n.reserve(now, &a, &request{proto: proto, want: want})
 }
 
-// Unreserve gives back what Reserve took.
-func (n *NAT) Unreserve(now conntrack.Time, proto uint8, addr netip.Addr, port uint16) {
+// reserve takes an endpoint of an allocator.
+func (n *NAT) reserve(now conntrack.Time, a *allocator, q *request) (port uint16, ok bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	a := addr.As16()
-	if slot, ok := n.reservation(&a, proto, port); ok {
+	n.sweep(now, sweepStep)
+	n.endRests(now)
+	if n.mappings.used >= n.max {
+		if n.sweep(now, sweepFull); n.mappings.used >= n.max {
+			return 0, false
+		}
+	}
+	p := n.portsOf(a)
+	p.expire(seconds(now))
+	port, ok = n.choose(p, q)
+	for try := 0; !ok && q.callID != nil && try < callIDTries; try++ {
+		p.expireOldest() // a call is worth more than the rest of another's ID
+		port, ok = n.choose(p, q)
+	}
+	if !ok {
+		n.dropPorts(a)
+		return 0, false
+	}
+	n.mappings.insert(&mapping{
+		outside: a.addr, remote: a.peer, outsidePort: port, proto: a.proto, conns: 1,
+		flags: flagExpectation | flagUnlisted, pool: n.implicitPool(),
+	})
+	return port, true
+}
+
+// Unreserve gives back what Reserve took. A call ID rests, see [NAT.UnreserveCallID].
+func (n *NAT) Unreserve(now conntrack.Time, proto uint8, addr netip.Addr, port uint16) {
+	n.unreserve(now, &allocator{portsKey: portsKey{addr.As16(), proto}}, port)
+}
+
+func (n *NAT) unreserve(now conntrack.Time, a *allocator, port uint16) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if slot, ok := n.reservation(a, port); ok {
 		if m := n.mappings.at(slot); m.conns > 0 {
 			m.conns--
 			n.endUnused(now, slot)
@@ -43,9 +64,9 @@ func (n *NAT) Unreserve(now conntrack.Time, proto uint8, addr netip.Addr, port u
 }
 
 // reservation returns the slot of a reserved endpoint.
-func (n *NAT) reservation(addr *[16]byte, proto uint8, port uint16) (slot uint32, ok bool) {
-	n.mappings.eachOutside(addr, proto, port, func(s uint32, m *mapping) bool {
-		slot, ok = s, m.flags&flagExpectation != 0
+func (n *NAT) reservation(a *allocator, port uint16) (slot uint32, ok bool) {
+	n.mappings.eachOutside(&a.addr, a.proto, port, func(s uint32, m *mapping) bool {
+		slot, ok = s, m.flags&flagExpectation != 0 && m.remote == a.peer
 		return !ok
 	})
 	return slot, ok
@@ -55,7 +76,13 @@ func (n *NAT) reservation(addr *[16]byte, proto uint8, port uint16) (slot uint32
 func (n *NAT) holdReserved(now conntrack.Time, c *conntrack.Conn, side int, addr *[16]byte, port uint16) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if slot, ok := n.reservation(addr, c.Tuples[conntrack.Original].Proto, port); ok {
+	a := allocator{portsKey: portsKey{*addr, c.Tuples[conntrack.Original].Proto}}
+	slot, ok := n.reservation(&a, port)
+	if !ok && a.proto == packet.ProtoGRE {
+		a.peer = *remoteOf(side, &c.Tuples)
+		slot, ok = n.reservation(&a, port)
+	}
+	if ok {
 		n.hold(now, n.mappings.at(slot))
 		c.Mapping[side] = slot + 1
 	}

@@ -90,32 +90,6 @@ func TestExpectSource(t *testing.T) {
 	}
 }
 
-// GRE call IDs come from their own pool.
-func TestReserveCallID(t *testing.T) {
-	w := newWorld(t, masquerade)
-	outside := addr("203.0.113.1")
-	ids := map[uint16]bool{}
-	for range 100 {
-		id, ok := w.nat.Reserve(w.now, packet.ProtoGRE, outside, 7)
-		if !ok || ids[id] || id == 0 {
-			t.Fatalf("call ID %d, %v", id, ok)
-		}
-		ids[id] = true
-	}
-	if !ids[7] {
-		t.Error("the ID that was wanted was free and not given")
-	}
-	wantEnds(t, w.pass(lan, udp("10.77.1.2:7", "198.51.100.7:53")), "203.0.113.1:7", "198.51.100.7:53")
-	for id := range ids {
-		w.nat.Unreserve(w.now, packet.ProtoGRE, outside, id)
-		w.nat.Unreserve(w.now, packet.ProtoGRE, outside, id)
-	}
-	w.nat.Unreserve(w.now, packet.ProtoUDP, outside, 7) // a mapping's: not theirs to give back
-	if s := w.nat.Stats(); s.Mappings != 1 {
-		t.Errorf("%d mappings", s.Mappings)
-	}
-}
-
 // Identifications: unique where datagrams may be fragmented, left alone where not (RFC 6864; RFC 7857, section 11).
 func TestRewriteID(t *testing.T) {
 	w := newWorld(t, masquerade)

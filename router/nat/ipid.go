@@ -24,19 +24,27 @@ func SharesSource(c *conntrack.Conn) bool { return positions(c.Status, c.Dir)&at
 // ip_id = "keep" it does nothing. Packets that are fragments already keep theirs. A super-segment takes as many as
 // it has segments.
 func (n *NAT) RewriteID(b []byte, h *packet.Headers, m *packet.Meta) {
-	if n.defaults.KeepIPID || h.Family != 4 || h.DF || h.Fragment {
+	if n.keepsID(h) {
 		return
 	}
+	old, id := binary.BigEndian.Uint16(b[4:]), n.nextID(binary.LittleEndian.Uint64(b[12:]), h, m)
+	binary.BigEndian.PutUint16(b[4:], id)
+	sum := packet.Change16(old, id).Apply(binary.BigEndian.Uint16(b[10:]))
+	binary.BigEndian.PutUint16(b[10:], sum)
+}
+
+// keepsID reports whether a packet's identification is left alone.
+func (n *NAT) keepsID(h *packet.Headers) bool {
+	return n.defaults.KeepIPID || h.Family != 4 || h.DF || h.Fragment
+}
+
+// nextID returns the identification of a packet that will have these addresses, as they stand in its header.
+func (n *NAT) nextID(addresses uint64, h *packet.Headers, m *packet.Meta) uint16 {
 	count := uint32(1)
 	if payload := uint32(h.Len - h.Payload); m.SegSize != 0 && payload > uint32(m.SegSize) {
 		count = (payload + uint32(m.SegSize) - 1) / uint32(m.SegSize)
 	}
-	addresses := binary.LittleEndian.Uint64(b[12:])
 	hash := mix(addresses^n.key[0], uint64(h.Proto)^n.key[1])
 	next := n.idents[hash%identCounters].Add(count)
-	id := uint16(next-count) + uint16(hash>>32) // counters of different pairs begin apart
-	old := binary.BigEndian.Uint16(b[4:])
-	binary.BigEndian.PutUint16(b[4:], id)
-	sum := packet.Change16(old, id).Apply(binary.BigEndian.Uint16(b[10:]))
-	binary.BigEndian.PutUint16(b[10:], sum)
+	return uint16(next-count) + uint16(hash>>32) // counters of different pairs begin apart
 }

@@ -42,14 +42,15 @@ type NAT struct {
 	idents     idents
 
 	mu        sync.Mutex
-	rand      *rand.ChaCha8       // guarded by mu; its numbers can't be guessed from those seen (RFC 6056)
-	pools     []pool              // guarded by mu but for their addresses
-	mappings  mappings            // guarded by mu
-	ports     map[portsKey]*ports // guarded by mu
-	paired    map[hostKey]pairing // guarded by mu
-	hosts     map[[16]byte]uint32 // guarded by mu: hosts paired with an outside address
-	perSource map[portsKey]uint32 // guarded by mu: mappings of an inside address and protocol, where limited
-	exhausted map[[16]byte]uint64 // guarded by mu: refusals by destination
+	rand      *rand.ChaCha8        // guarded by mu; its numbers can't be guessed from those seen (RFC 6056)
+	pools     []pool               // guarded by mu but for their addresses
+	mappings  mappings             // guarded by mu
+	ports     map[allocator]*ports // guarded by mu
+	resting   []rest               // guarded by mu; call IDs that nobody may have yet, in order of their end
+	paired    map[hostKey]pairing  // guarded by mu
+	hosts     map[[16]byte]uint32  // guarded by mu: hosts paired with an outside address
+	perSource map[portsKey]uint32  // guarded by mu: mappings of an inside address and protocol, where limited
+	exhausted map[[16]byte]uint64  // guarded by mu: refusals by destination
 }
 
 // claim is a range of outside addresses that no interface needs to have.
@@ -75,7 +76,7 @@ func New(cfg Config, table *conntrack.Table) (*NAT, error) {
 	n := &NAT{
 		table: table, defaults: cfg.Defaults, max: cfg.Defaults.MaxMappings, interfaces: cfg.Interfaces,
 		rand:      rand.NewChaCha8(cfg.Seed),
-		ports:     map[portsKey]*ports{},
+		ports:     map[allocator]*ports{},
 		paired:    map[hostKey]pairing{},
 		hosts:     map[[16]byte]uint32{},
 		perSource: map[portsKey]uint32{},

@@ -1,6 +1,9 @@
 package nat
 
-import "github.com/natrouter/natrouter/router/conntrack"
+import (
+	"github.com/natrouter/natrouter/router/conntrack"
+	"github.com/natrouter/natrouter/router/packet"
+)
 
 // pool is where outside endpoints come from: the addresses of a snat rule, or the present primary address of a
 // masquerade rule's interface. Rules with the same addresses share a pool, and with it their mappings.
@@ -89,30 +92,43 @@ func (n *NAT) pairs(id uint16, family uint8) bool {
 	return p.iface < 0 && !n.defaults.PoolArbitrary && p.list(family).total > 1
 }
 
-// portsKey names an allocator.
+// portsKey names an address and a protocol.
 type portsKey struct {
 	addr  [16]byte
 	proto uint8
 }
 
-// portsOf returns the allocator of an outside address and protocol. A new one has the ports of static rules
-// taken.
-func (n *NAT) portsOf(addr *[16]byte, proto uint8) *ports {
-	k := portsKey{*addr, proto}
-	if p := n.ports[k]; p != nil {
+// allocator names a set of outside ports: of an outside address and protocol. Call IDs have one for each peer too:
+// the address that packets to them come from; zero: any peer, and in all other protocols.
+type allocator struct {
+	portsKey
+	peer [16]byte
+}
+
+// allocator returns where a mapping has its port from.
+func (m *mapping) allocator() allocator {
+	a := allocator{portsKey: portsKey{m.outside, m.proto}}
+	if m.proto == packet.ProtoGRE {
+		a.peer = m.remote
+	}
+	return a
+}
+
+// portsOf returns the ports of an allocator. A new one has those of static rules taken.
+func (n *NAT) portsOf(a *allocator) *ports {
+	if p := n.ports[*a]; p != nil {
 		return p
 	}
 	p := new(ports)
-	n.reserveStatic(p, addressOf(addr), proto)
-	n.ports[k] = p
+	n.reserveStatic(p, addressOf(&a.addr), a.proto)
+	n.ports[*a] = p
 	return p
 }
 
 // dropPorts forgets an allocator that holds nothing but static reservations.
-func (n *NAT) dropPorts(addr *[16]byte, proto uint8) {
-	k := portsKey{*addr, proto}
-	if p := n.ports[k]; p != nil && p.used == p.static && len(p.quarantine) == 0 {
-		delete(n.ports, k)
+func (n *NAT) dropPorts(a *allocator) {
+	if p := n.ports[*a]; p != nil && p.used == p.static && len(p.quarantine) == 0 {
+		delete(n.ports, *a)
 	}
 }
 

@@ -75,6 +75,16 @@ func (p *ports) expire(now uint32) (n int) {
 	return n
 }
 
+// expireOldest ends the oldest quarantine before its time; false: there is none.
+func (p *ports) expireOldest() bool {
+	if len(p.quarantine) == 0 {
+		return false
+	}
+	p.free(p.quarantine[0].port)
+	p.quarantine = p.quarantine[1:]
+	return true
+}
+
 // Parity of a port that is wanted.
 const (
 	anyParity uint64 = ^uint64(0)
@@ -170,7 +180,8 @@ type request struct {
 	proto  uint8
 	want   uint16                // the inside port
 	ranges []conntrack.PortRange // of the rule; empty: by class
-	reply  conntrack.Tuple       // of the connection, with the outside address
+	reply  conntrack.Tuple       // of the connection, with the outside address; zero: a reservation
+	callID *allocator            // a reservation of a call ID; nil: of a port
 }
 
 // choose takes a port of p: the wanted one if it is free and may be kept, else a random one of the right parity,
@@ -246,7 +257,7 @@ func (n *NAT) chooseRange(p *ports, q *request, r conntrack.PortRange, parity ui
 // usable reports whether no connection without a mapping has the tuple that a port would make.
 func (n *NAT) usable(q *request, port uint16) bool {
 	if q.reply.Proto == 0 { // a reservation
-		return true
+		return q.callID == nil || n.callIDFree(q.callID, port)
 	}
 	t := q.reply
 	if isICMP(t.Proto) {

@@ -285,17 +285,17 @@ func (w *world) checkPorts(t *rapid.T) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	type endpoint struct {
-		key  portsKey
+		key  allocator
 		port uint16
 	}
 	holders := map[endpoint][]*mapping{}
 	for slot := range uint32(len(n.mappings.pages) << slabBits) {
 		if m := n.mappings.at(slot); m.proto != 0 {
-			e := endpoint{portsKey{m.outside, m.proto}, m.outsidePort}
+			e := endpoint{m.allocator(), m.outsidePort}
 			holders[e] = append(holders[e], m)
 		}
 	}
-	taken := map[portsKey]int{}
+	taken := map[allocator]int{}
 	for e, ms := range holders {
 		taken[e.key]++
 		for i, m := range ms {

@@ -202,9 +202,10 @@ const manyAddresses = 1024
 // takePort takes a port at an address.
 func (n *NAT) takePort(now conntrack.Time, m *mapping, q *request, addr [16]byte) bool {
 	q.reply.Dst = addr
-	p := n.portsOf(&addr, m.proto)
-	p.expire(seconds(now))
 	m.outside = addr
+	a := m.allocator()
+	p := n.portsOf(&a)
+	p.expire(seconds(now))
 	mayShare := m.mapping() == AddressAndPortDependent && !n.defaults.OverlapNever
 	port, ok := n.choose(p, q)
 	if !ok && mayShare {

@@ -284,13 +284,13 @@ func fuzzBatch(script []byte) (frames []Frame) {
 // mergeBatches are batches as a fast path writes them.
 func mergeBatches() map[string][]Frame {
 	batches := make(map[string][]Frame)
-	for i := range 64 {
+	for i := range mergeWindow {
 		id, n := uint16(i), uint32(i)
 		tcp := spec{proto: packet.ProtoTCP, payload: 1460, seq: n * 1460, id: id}
 		for name, s := range map[string]spec{
 			"64B-UDP-1-flow":     {payload: 64, id: id},
 			"64B-UDP-8-flows":    {payload: 64, id: id / 8, sport: 1 + id%8},
-			"64B-UDP-64-flows":   {payload: 64, sport: 1 + id},
+			"64B-UDP-64-flows":   {payload: 64, id: id / 64, sport: 1 + id%64},
 			"1460B-TCP-1-flow":   tcp,
 			"1460B-TCP-unproven": with(tcp, func(s *spec) { s.unproven = true }),
 		} {

@@ -253,10 +253,39 @@ func TestWriteLongBatch(t *testing.T) {
 		got = append(got, f)
 		n += len(whole(b, m))
 	}
-	if len(got) != 5 { // 64 and 64, twice, and the last 44
-		t.Errorf("%d packets left in %d writes, want 5", len(frames), len(got))
+	if want := 2*mergeWindow/maxSegments + 1; len(got) != want { // and the last 44
+		t.Errorf("%d packets left in %d writes, want %d", len(frames), len(got), want)
 	}
 	checkMerge(t, "long batch", frames, got)
+}
+
+// TestReadBudget: a Read goes on with what it has when that is much, and leaves the rest to the next one.
+func TestReadBudget(t *testing.T) {
+	cfg := DefaultConfig("")
+	cfg.MTU = 65535
+	dev := openTest(t, cfg)
+	far := newKernelFar(t, dev.Name())
+	b, m := spec{payload: 32000}.build()
+	const packets = readBudget/32000 + 9
+	for range packets {
+		far.send(b, m)
+	}
+	frames, got := newFrames(2*packets), 0
+	for reads := 1; got < packets; reads++ {
+		n, err := dev.Queues()[0].Read(frames)
+		if err != nil || reads > 2 {
+			t.Fatalf("read %d: %v; %d of %d packets", reads, err, got, packets)
+		}
+		size := 0
+		for i := range n {
+			if size += frames[i].Len; bytes.Equal(frames[i].Bytes(), b) { // the kernel has some of its own to say
+				got++
+			}
+		}
+		if reads == 1 && (size < readBudget || size-frames[n-1].Len >= readBudget) {
+			t.Errorf("the first read took %d bytes in %d packets, want the first to reach %d", size, n, readBudget)
+		}
+	}
 }
 
 func TestQueueAllocs(t *testing.T) {

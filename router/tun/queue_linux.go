@@ -10,6 +10,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// readBudget is after how many bytes a Read goes on with what it has, though there is more: a batch of super-segments
+// that outgrows the second cache is fetched from memory again when it is written, and waits for its own end meanwhile.
+const readBudget = 1 << 20
+
 // fdQueue is one descriptor of a Linux TUN, with or without virtio headers.
 type fdQueue struct {
 	file   *os.File
@@ -30,6 +34,7 @@ type fdReader struct {
 	ready  func(fd uintptr) bool
 	frames []Frame
 	n      int
+	left   int // of readBudget
 	err    error
 }
 
@@ -55,7 +60,7 @@ func (q *fdQueue) Read(frames []Frame) (int, error) {
 		return 0, q.errs.wrap(err)
 	}
 	r := &q.rd
-	r.frames, r.n, r.err = frames[:n], 0, nil
+	r.frames, r.n, r.left, r.err = frames[:n], 0, readBudget, nil
 	err = q.raw.Read(r.ready)
 	r.frames = nil
 	switch {
@@ -71,15 +76,17 @@ func (q *fdQueue) Read(frames []Frame) (int, error) {
 	return 0, nil
 }
 
-// readReady reads until the descriptor is empty or the frames are full; false: wait for the first packet.
+// readReady reads until the descriptor is empty, the frames are full or the budget is used up; false: wait for the
+// first packet.
 func (q *fdQueue) readReady(fd uintptr) bool {
 	r := &q.rd
-	for r.n < len(r.frames) {
+	for r.n < len(r.frames) && r.left > 0 {
 		f := &r.frames[r.n]
 		err := q.readOne(int(fd), f)
 		switch err {
 		case nil:
 			r.n++
+			r.left -= f.Len
 		case unix.EINTR:
 		case unix.EAGAIN:
 			return r.n > 0

@@ -160,14 +160,14 @@ func (e *endpoint) readPort(text []byte) bool {
 		e.readNumber(text, e.at+3)
 }
 
-// readDelim reads the delimiter: ASCII 33 to 126 (RFC 2428, section 2). A digit, of hexadecimal too, could not be told
-// from what it is to part.
+// readDelim reads the delimiter: ASCII 33 to 126 (RFC 2428, section 2). A digit of hexadecimal could not be told from
+// the address; one of decimal fails at the port, which is read to its last digit.
 func (e *endpoint) readDelim(text []byte) bool {
 	if e.at == len(text) {
 		return false
 	}
 	e.delim = text[e.at]
-	return e.delim >= 33 && e.delim <= 126 && !isDigit(e.delim) && (e.delim|0x20 < 'a' || e.delim|0x20 > 'f')
+	return e.delim >= 33 && e.delim <= 126 && (e.delim|0x20 < 'a' || e.delim|0x20 > 'f')
 }
 
 // readNumber reads the port and the delimiter behind it.

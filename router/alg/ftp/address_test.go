@@ -48,10 +48,37 @@ func TestEveryTruncation(t *testing.T) {
 	}
 }
 
+// badArguments are near to good ones.
+var badArguments = []struct {
+	form form
+	text string
+}{
+	{extended, "|2|fe80::1%eth0|5000|"}, {extended, "|2|::ffff:10.9.1.2|5000|"}, {extended, "|1|::ffff:10.9.1.2|5000|"},
+	{extended, "|1|fd77::2|5000|"}, {extended, "|2|10.9.1.2|5000|"}, {extended, "71710.9.1.2750047"}, {extended, "717fd::17500477"},
+	{extended, "a2afd77::2a5000a"}, {extended, "F2FEEEE::2F5000F"}, {extended, " 1 10.9.1.2 5000 "}, {extended, "|1|10.9.1.02|5000|"},
+	{extended, "|1|10.9.1.2|+500|"}, {extended, "|1|10.9.1.2|5000| "}, {extended, "||10.9.1.2|5000|"}, {extended, "\x7f1\x7f10.9.1.2\x7f5000\x7f"},
+	{portOnly, "|| |5000|"}, {portOnly, "||!5000|"}, {portOnly, "|||5000!"}, {portOnly, "|||70000|"}, {portOnly, "|||123456|"}, {portOnly, "77750007"},
+	{short, "10,9,1,2,19,256"}, {short, "10,9,1,2,19,"}, {short, ",10,9,1,2,19,1"}, {short, "10,9,1,2,0,0"}, {short, "10,9,1,2,19,0001"},
+	{short, "-1,9,1,2,19,1"}, {short, "10.9.1.2.19.1"}, {short, "10,9,1,2,19,136\x00"}, {short, "１０,9,1,2,19,136"},
+	{long, "4,4,10,9,1,2,1,19,136"}, {long, "4,5,10,9,1,2,2,19,136"}, {long, "6,4,10,9,1,2,2,19,136"}, {long, "4,4,10,9,1,2,2,0,0"},
+	{long, "6,16,0,0,0,0,0,0,0,0,0,0,255,255,10,9,1,2,2,19,136"}, {long, "0,4,10,9,1,2,2,19,136"},
+}
+
+func TestBadArguments(t *testing.T) {
+	for _, b := range badArguments {
+		if e, ok := b.form.argument([]byte(b.text), 0); ok {
+			t.Errorf("%q is read as %v", b.text, e)
+		}
+	}
+}
+
 // FuzzEndpoint compares the readers with the slow ones, and what is written with what is read back.
 func FuzzEndpoint(f *testing.F) {
 	for _, g := range goodArguments {
 		f.Add(uint8(g.form), []byte(g.text))
+	}
+	for _, b := range badArguments {
+		f.Add(uint8(b.form), []byte(b.text))
 	}
 	f.Fuzz(func(t *testing.T, kind uint8, text []byte) {
 		form := form(kind % 4)

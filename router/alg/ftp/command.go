@@ -123,7 +123,7 @@ func (s *stream) command(m alg.Master, at int, text []byte, whole bool) {
 	m.Count("commands")
 	e, ok := f.argument(text, arg)
 	switch {
-	case !ok || arg == begin+n:
+	case !ok:
 		m.Count("malformed")
 	case why != "":
 		s.withdraw(m)

@@ -283,3 +283,32 @@ func TestNoRoom(t *testing.T) {
 		t.Errorf("%d mappings, %d before; %v", w.NAT.Stats().Mappings, mappings, w.Kit.Counters())
 	}
 }
+
+// What has left can't be changed: a command whose first half went before the login, which nothing held then, is not
+// helped, and the next one is.
+func TestNotHeld(t *testing.T) {
+	w := newWorld(t, clientInside, nil)
+	c := w.dial(1025)
+	c.Say(fromServer, "220 ready\r\n")
+	want(t, "first half", c.Say(fromClient, "USER u\r\n"+portLine[:12]), "USER u\r\n"+portLine[:12])
+	c.Say(fromServer, "230 welcome\r\n")
+	want(t, "second half", c.Say(fromClient, portLine[12:]+"\r\n"), portLine[12:]+"\r\n")
+	if w.awaits(t, 0); w.Count("ftp", "not-held") != 1 || !c.Helped() {
+		t.Errorf("helped %v, %v", c.Helped(), w.Kit.Counters())
+	}
+	want(t, "the next", c.Say(fromClient, portLine+"\r\n"), "PORT 203,0,113,1,19,136\r\n")
+
+	// The verb may have gone: it is not changed.
+	c = w.dial(1026)
+	c.Say(fromServer, "220 ready\r\n")
+	c.Say(fromClient, "USER u\r\nPORT ")
+	c.Say(fromServer, "230 welcome\r\n")
+	want(t, "its argument", c.Say(fromClient, portLine[5:]+"\r\n"), fmt.Sprintf("203,0,113,1,%s\r\n", outsidePort(w)))
+}
+
+// outsidePort returns the port where the latest data connection is awaited, as PORT has it.
+func outsidePort(w *world) string {
+	list := w.Table.Expectations(w.Now, 0)
+	p := list[len(list)-1].Tuple.DstID
+	return fmt.Sprintf("%d,%d", p>>8, p&255)
+}

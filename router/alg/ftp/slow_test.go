@@ -215,7 +215,10 @@ func number(s string, digits int, most uint64) (uint64, bool) {
 		return 0, false
 	}
 	n, err := strconv.ParseUint(s, 10, 64)
-	return n, err == nil && n <= most
+	if err != nil || n > most {
+		return 0, false
+	}
+	return n, true
 }
 
 func listOf(s string) (b []byte) {

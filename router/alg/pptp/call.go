@@ -40,16 +40,8 @@ type past struct {
 	until conntrack.Time
 }
 
-// heldID is a reserved call ID that no call uses: late GRE must not reach another one.
-type heldID struct {
-	outside netip.Addr
-	id      uint16
-	until   conntrack.Time
-}
-
 const (
-	holdTime = 30 * second // of call IDs after their call
-	maxHeld  = 256         // of them for one connection
+	pastTime = 30 * second // that call IDs are remembered: as long as NAT lets them rest
 	maxPast  = 64          // ended calls whose IDs are remembered
 )
 
@@ -184,7 +176,7 @@ func (s *stream) move(m alg.Master, c *call, ev event) {
 		s.end(m, c, "it is over")
 	case next.up():
 		c.state, c.deadline, c.pause = next, 0, 0
-		s.helper.claim(c, c.tuples(m))
+		s.claim(m, c)
 		s.maintain(m, c, new(survey))
 	default:
 		if next != c.state {
@@ -222,9 +214,9 @@ func (s *stream) compact() {
 	s.calls = slices.DeleteFunc(s.calls, func(c *call) bool { return c.state == ended })
 }
 
-// retire takes call IDs out of use: nobody gets them for a while, and they are still translated.
+// retire takes call IDs out of use: nobody gets them for a while, which NAT sees to, and they are still translated.
 func (s *stream) retire(m alg.Master, c *call, dirs ...conntrack.Direction) {
-	p := past{until: m.Now() + holdTime}
+	p := past{until: m.Now() + pastTime}
 	for _, dir := range dirs {
 		e := &c.ends[dir]
 		if !e.known {
@@ -234,7 +226,7 @@ func (s *stream) retire(m alg.Master, c *call, dirs ...conntrack.Direction) {
 		forget(s.outer[dir], e.outer, c)
 		if e.reserved {
 			addr, _ := outsideOf(m, dir)
-			s.held = append(s.held, heldID{addr, e.outer, p.until})
+			m.Unreserve(packet.ProtoGRE, addr, e.outer)
 		}
 		p.ends[dir] = *e
 	}
@@ -242,18 +234,6 @@ func (s *stream) retire(m alg.Master, c *call, dirs ...conntrack.Direction) {
 		s.past = append(s.past[:0], s.past[1:]...)
 	}
 	s.past = append(s.past, p)
-}
-
-// release gives back the held call IDs whose time is over, and at least n.
-func (s *stream) release(m alg.Master, n int) {
-	n = max(n, 0)
-	for n < len(s.held) && s.held[n].until <= m.Now() {
-		n++
-	}
-	for _, x := range s.held[:n] {
-		m.Unreserve(packet.ProtoGRE, x.outside, x.id)
-	}
-	s.held = slices.Delete(s.held, 0, n)
 }
 
 // forget removes a call from an index, where it is still the one.

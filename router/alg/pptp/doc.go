@@ -9,7 +9,7 @@
 //
 // # Limits
 //
-// Call IDs are reserved for an outside address whatever the peer, so at most 65535 calls are translated to one.
+// Call IDs are reserved for an outside address and a peer: at most 65535 calls of the two are translated.
 // GRE that overtakes the message that connects its call is dropped: PPP asks again. Calls that were set up before
 // the helper saw the connection are not known. A message is understood up to 256 bytes.
 package pptp

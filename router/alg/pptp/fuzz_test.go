@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"testing"
 
 	"github.com/natrouter/natrouter/router/alg"
+	"github.com/natrouter/natrouter/router/alg/algtest"
 	"github.com/natrouter/natrouter/router/conntrack"
 )
 
@@ -57,16 +59,57 @@ func (p *paper) Reserve(uint8, netip.Addr, uint16) (uint16, bool) {
 	return p.next - 1, true
 }
 
+// feeder hands a stream its bytes as the kit does, and keeps what leaves.
+type feeder struct {
+	t        algtest.T
+	stream   alg.Stream
+	way      [2]way
+	detached bool
+}
+
+// way is one direction of the byte stream.
+type way struct {
+	pending []byte // not consumed
+	left    int    // bytes of pending that have left already
+	out     []byte
+}
+
+func (c *feeder) feed(m alg.Master, dir conntrack.Direction, b []byte) {
+	c.t.Helper()
+	y := &c.way[dir]
+	y.pending = append(y.pending, b...)
+	r := alg.Result{Consumed: len(y.pending)}
+	if !c.detached {
+		r = c.stream.Stream(m, dir, slices.Clip(y.pending))
+	}
+	last := 0
+	for _, e := range r.Edits {
+		if e.Off < max(y.left, last) || e.Off+e.Len > r.Consumed || e.Len != len(e.New) {
+			c.t.Fatalf("edit of %d bytes at %d, of %d consumed and %d that have left", e.Len, e.Off, r.Consumed, y.left)
+		}
+		copy(y.pending[e.Off:], e.New)
+		last = e.Off + e.Len
+	}
+	c.detached = c.detached || r.Detach
+	free := len(y.pending)
+	if r.Hold && !r.Detach {
+		free = max(r.Consumed, y.left)
+	}
+	y.out = append(y.out, y.pending[y.left:free]...)
+	y.left = free - r.Consumed
+	y.pending = y.pending[r.Consumed:]
+}
+
 // compare gives two streams, cut as cuts says, to the helper and to the slow translator.
-func compare(t tester, nat uint8, streams [2][]byte, cuts []byte) {
+func compare(t algtest.T, nat uint8, streams [2][]byte, cuts []byte) {
 	p := &paper{nat: [2]bool{nat&1 != 0, nat&2 != 0}, next: firstID}
-	c := &control{world: &world{t: t}, stream: newStream(&helper{claims: map[conntrack.Tuple]*call{}}, defaults)}
+	c := &feeder{t: t, stream: newStream(New().(*helper), defaults)}
 	s := newSlow(p.nat)
 	feed := func(dir int, n int) {
 		b := streams[dir][:n]
 		streams[dir] = streams[dir][n:]
 		s.arrive(dir, b)
-		c.feedTo(p, conntrack.Direction(dir), b)
+		c.feed(p, conntrack.Direction(dir), b)
 	}
 	for _, cut := range cuts {
 		dir := int(cut & 1)

@@ -8,7 +8,8 @@ import (
 
 const (
 	// The GRE of a call is looked for after a second, then twice as long, up to this: nobody tells that it came, that
-	// its connection was deleted, or that another call has claimed it.
+	// its connection was deleted, or that another call has claimed it. None of these is urgent: what is expected beside
+	// a connection never applies, and PPP tries again for longer (RFC 1661, section 4.6: every 3 s, ten times).
 	maxPause = 4 * second
 	// early is how long before its GRE connection may end a call awaits its GRE again: there is no gap.
 	early = 2 * second
@@ -112,7 +113,17 @@ func (s *stream) child(m alg.Master, tuples [2]conntrack.Tuple) (own conntrack.S
 	return own, false
 }
 
-// expect makes one expectation. Where the tuple is still awaited by a call that this one has superseded, a later look
+// claim takes the GRE of a call over from a call of another control connection that had it: a client that was switched
+// off dials again while the old connection is still known (RFC 2637 knows of no way to tell).
+func (s *stream) claim(m alg.Master, c *call) {
+	for _, id := range s.helper.claim(c, c.tuples(m)) {
+		if id != 0 {
+			m.Unexpect(id)
+		}
+	}
+}
+
+// expect makes one expectation. Where another call expects the tuple, for the two were claimed at once, a later look
 // tries again.
 func (s *stream) expect(m alg.Master, c *call, dir conntrack.Direction) {
 	e := s.expectation(m, c, dir)
@@ -122,6 +133,7 @@ func (s *stream) expect(m alg.Master, c *call, dir conntrack.Direction) {
 		return
 	}
 	c.expects[dir] = id
+	s.helper.expecting(c, e.Tuple, id)
 	m.Logf("expecting %s", e.Tuple)
 }
 

@@ -30,13 +30,13 @@ var defaults = settings{timeout: 10 * time.Minute, stream: 5 * time.Hour, maxCal
 // mu.
 type helper struct {
 	mu     sync.Mutex
-	claims map[conntrack.Tuple]*call // guarded by mu; by the tuples of GRE, without the sender's call ID
+	claims map[conntrack.Tuple]claim // guarded by mu; by the tuples of GRE, without the sender's call ID
 }
 
 // New returns the PPTP helper. Its options are timeout and stream_timeout (time.Duration, at least a second) and
 // max_calls (int, 1 to 65535).
 func New() alg.StreamHelper {
-	return &helper{claims: make(map[conntrack.Tuple]*call)}
+	return &helper{claims: make(map[conntrack.Tuple]claim)}
 }
 
 // Spec implements [alg.Helper].
@@ -81,26 +81,46 @@ func (h *helper) New(_ alg.Master, config any) alg.Stream {
 	return newStream(h, s)
 }
 
+// claim says whose some GRE is.
+type claim struct {
+	call   *call              // a name only: it belongs to its connection
+	expect conntrack.ExpectID // of the call, for this GRE; 0: none
+}
+
 // target is the key of claims.
 func target(t conntrack.Tuple) conntrack.Tuple {
 	t.SrcID = 0
 	return t
 }
 
-// claim gives GRE tuples to a call, whoever had them. That one sees it at its next look and ends.
-func (h *helper) claim(c *call, tuples [2]conntrack.Tuple) {
+// claim gives GRE tuples to a call, and returns what was expected of them by those that had them. They see it at their
+// next look and end.
+func (h *helper) claim(c *call, tuples [2]conntrack.Tuple) (before [2]conntrack.ExpectID) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for _, t := range tuples {
-		h.claims[target(t)] = c
+	for dir, t := range tuples {
+		if old := h.claims[target(t)]; old.call != c {
+			before[dir] = old.expect
+			h.claims[target(t)] = claim{call: c}
+		}
 	}
+	return before
 }
 
 // claimed reports whether a call still has its tuples.
 func (h *helper) claimed(c *call, tuples [2]conntrack.Tuple) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.claims[target(tuples[0])] == c && h.claims[target(tuples[1])] == c
+	return h.claims[target(tuples[0])].call == c && h.claims[target(tuples[1])].call == c
+}
+
+// expecting notes the expectation of a call for one of its tuples.
+func (h *helper) expecting(c *call, t conntrack.Tuple, id conntrack.ExpectID) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.claims[target(t)].call == c {
+		h.claims[target(t)] = claim{c, id}
+	}
 }
 
 // unclaim forgets those of its tuples that a call still has.
@@ -108,7 +128,7 @@ func (h *helper) unclaim(c *call, tuples [2]conntrack.Tuple) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, t := range tuples {
-		if h.claims[target(t)] == c {
+		if h.claims[target(t)].call == c {
 			delete(h.claims, target(t))
 		}
 	}

@@ -26,15 +26,14 @@ func TestTeardown(t *testing.T) {
 		"StopRQ":       {stop(0), true, true, 2 * time.Second},
 		"StopRQ back":  {stop(1), true, true, 2 * time.Second},
 		"StopRP":       {func(_ *world, c *control) { c.feed(conntrack.Reply, msg(stopReply, 0x100, 0, 0)) }, true, true, 0},
-		"RST":          {func(_ *world, c *control) { c.finish() }, true, true, 0},
-		"one FIN":      {func(_ *world, c *control) { c.stream.End(c, 0, false) }, false, false, 0},
+		"RST":          {func(_ *world, c *control) { c.Reset(0) }, true, true, 0},
+		"one FIN":      {func(_ *world, c *control) { c.Close(0) }, false, false, 0},
 		"both FINs": {func(_ *world, c *control) {
-			c.stream.End(c, 0, false)
-			c.stream.End(c, 1, false)
+			c.Close(0)
+			c.Close(1)
 		}, true, true, 0},
 		"control connection gone": {func(w *world, c *control) {
-			w.table.Delete(w.now, c.id)
-			w.reap()
+			w.remove(c.ID)
 		}, true, true, 0},
 		"desync":        {func(_ *world, c *control) { c.feed(0, []byte("GET / HTTP/1.1")) }, false, false, 0},
 		"refused again": {func(_ *world, c *control) { c.feed(1, msg(outgoingReply, 70, 7, 2)) }, true, false, 0},
@@ -52,11 +51,11 @@ func TestTeardown(t *testing.T) {
 				}
 				tt.do(w, c)
 				if tt.after > 0 {
-					w.advance(tt.after - time.Second)
+					w.Advance(tt.after - time.Second)
 					if used {
 						w.wantGRE(server, router, 7, server+">"+client+":7")
 					}
-					w.advance(time.Second)
+					w.Advance(time.Second)
 				}
 				want := func(dead bool, id uint16, alive string) {
 					t.Helper()
@@ -67,10 +66,10 @@ func TestTeardown(t *testing.T) {
 				}
 				want(tt.first, 7, server+">"+client+":7")
 				want(tt.both, 8, server+">"+client+":8")
-				if n := len(c.Expectations()); tt.both && n != 0 {
+				if n := len(c.expectations()); tt.both && n != 0 {
 					t.Errorf("%d expectations are left", n)
 				}
-				if n := len(w.helper.(*helper).claims); tt.both && n != 0 {
+				if n := len(w.spy.claims); tt.both && n != 0 {
 					t.Errorf("%d claims are left", n)
 				}
 			}
@@ -81,7 +80,7 @@ func TestTeardown(t *testing.T) {
 // A call that is not answered in time, or is refused, gets nothing; its ID is translated in what comes late.
 func TestUnanswered(t *testing.T) {
 	for name, do := range map[string]func(w *world, c *control, id uint16){
-		"late":                 func(w *world, _ *control, _ uint16) { w.advance(60 * time.Second) },
+		"late":                 func(w *world, _ *control, _ uint16) { w.Advance(60 * time.Second) },
 		"refused":              func(_ *world, c *control, id uint16) { c.feed(1, msg(outgoingReply, 0, id, 4)) },
 		"CDN with no ID known": func(_ *world, c *control, _ uint16) { c.feed(1, msg(disconnectNotify, 0, 0, 0)) },
 	} {
@@ -91,10 +90,10 @@ func TestUnanswered(t *testing.T) {
 		id := c.ask(7, 1)
 		do(w, c, id)
 		c.swap(conntrack.Reply, msg(outgoingReply, 70, id, 1), msg(outgoingReply, 70, 7, 1))
-		if n := len(c.Expectations()); n != 0 || c.counts["calls-ended"] != 1 {
-			t.Errorf("%s: %d expectations, counters %v", name, n, c.counts)
+		if n := len(c.expectations()); n != 0 || c.stream.live != 0 {
+			t.Errorf("%s: %d expectations, counters %v", name, n, w.Kit.Counters()["pptp"])
 		}
-		w.advance(40 * time.Second)
+		w.Advance(40 * time.Second)
 		b := msg(errorNotify, id, 0, 0)
 		c.swap(conntrack.Reply, b, b)
 	}
@@ -105,9 +104,9 @@ func TestAskedAgain(t *testing.T) {
 	w := newWorld(t, masquerade())
 	c := w.dial(client+":1025", server+":1723", nil).start()
 	c.ask(7, 1)
-	w.advance(50 * time.Second)
+	w.Advance(50 * time.Second)
 	c.ask(7, 2)
-	w.advance(50 * time.Second)
+	w.Advance(50 * time.Second)
 	c.answer(70, 7)
 	w.wantGRE(server, router, 7, server+">"+client+":7")
 }
@@ -119,7 +118,7 @@ func TestDisconnectOneOfTwo(t *testing.T) {
 	c.ask(7, 1)
 	c.ask(8, 2)
 	c.feed(1, msg(disconnectNotify, 0, 0, 0))
-	if c.counts["calls-ended"] != 0 {
+	if w.count("calls-ended") != 0 {
 		t.Error("a call was guessed")
 	}
 }
@@ -127,7 +126,7 @@ func TestDisconnectOneOfTwo(t *testing.T) {
 // The expectation that was not used goes with the next look; the child lives as long as configured.
 func TestTimeouts(t *testing.T) {
 	w := newWorld(t, masquerade())
-	cfg, err := w.helper.Configure(map[string]any{"timeout": 20 * time.Minute, "stream_timeout": 3 * time.Hour})
+	cfg, err := w.spy.Configure(map[string]any{"timeout": 20 * time.Minute, "stream_timeout": 3 * time.Hour})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -136,35 +135,35 @@ func TestTimeouts(t *testing.T) {
 		single, stream time.Duration
 	}{{nil, 10 * time.Minute, 5 * time.Hour}, {cfg, 20 * time.Minute, 3 * time.Hour}} {
 		c := w.dial(client+":1025", netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 0, 2, byte(i)}), 1723).String(), tt.config).start()
-		to := c.Arriving(0)
+		to := c.Tuples[0]
 		id, _ := c.up(7, 1, 70)
-		if n := len(c.Expectations()); n != 2 {
+		if n := len(c.expectations()); n != 2 {
 			t.Fatalf("%d expectations", n)
 		}
 		child := func() conntrack.Snapshot {
 			t.Helper()
-			snap, ok := w.table.Lookup(w.now, w.conn.ID)
+			snap, ok := w.Table.Lookup(w.Now, w.Last.ID)
 			if !ok {
 				t.Fatal("no child")
 			}
 			return snap
 		}
 		w.gre(client, to.DstAddr().String(), 70)
-		if s := child(); s.Deadline-w.now != conntrack.Time(tt.single) || s.Status&conntrack.Expected == 0 || s.Master != c.id {
-			t.Errorf("child %+v lives %v", s, time.Duration(s.Deadline-w.now))
+		if s := child(); s.Deadline-w.Now != conntrack.Time(tt.single) || s.Status&conntrack.Expected == 0 || s.Master != c.ID {
+			t.Errorf("child %+v lives %v", s, time.Duration(s.Deadline-w.Now))
 		}
-		w.advance(time.Second)
-		if n := len(c.Expectations()); n != 0 {
+		w.Advance(time.Second)
+		if n := len(c.expectations()); n != 0 {
 			t.Errorf("%d expectations beside the child", n)
 		}
 		w.gre(to.DstAddr().String(), router, id)
 		w.gre(client, to.DstAddr().String(), 70)
-		if s := child(); s.Deadline-w.now != conntrack.Time(tt.stream) || s.Status&conntrack.Assured == 0 {
-			t.Errorf("child %+v lives %v", s, time.Duration(s.Deadline-w.now))
+		if s := child(); s.Deadline-w.Now != conntrack.Time(tt.stream) || s.Status&conntrack.Assured == 0 {
+			t.Errorf("child %+v lives %v", s, time.Duration(s.Deadline-w.Now))
 		}
 		if b := msg(outgoingReply, 70, id, 1); true { // a repeat makes nothing that is not missing
 			c.feed(1, b)
-			if n := len(c.Expectations()); n != 0 {
+			if n := len(c.expectations()); n != 0 {
 				t.Errorf("%d expectations beside the child after a repeat", n)
 			}
 		}
@@ -179,21 +178,20 @@ func TestCallOutlivesGRE(t *testing.T) {
 	c := w.dial(client+":1025", server+":1723", cfg).start()
 	w.dial("10.77.1.3:1025", server+":1723", cfg).start().up(7, 1, 71)
 	id, _ := c.up(7, 1, 70)
-	w.advance(20 * time.Minute)
+	w.Advance(20 * time.Minute)
 	w.flows(client, server, 7, server, router, id, true)
 	for range 3 {
-		w.advance(time.Minute - 500*time.Millisecond) // its end, and nobody has looked since
-		w.now += second
+		w.Advance(time.Minute - 500*time.Millisecond) // its end, and nobody has looked since
+		w.Now += second
 		w.flows(client, server, 7, server, router, id, true)
 	}
-	w.advance(90 * time.Second)
-	if n := len(c.Expectations()); n != 2 {
+	w.Advance(90 * time.Second)
+	if n := len(c.expectations()); n != 2 {
 		t.Errorf("%d expectations for a sleeping call", n)
 	}
 	w.flows(client, server, 7, server, router, id, false)
-	w.table.Delete(w.now, w.conn.ID)
-	w.reap()
-	w.advance(5 * time.Second)
+	w.remove(w.Last.ID)
+	w.Advance(5 * time.Second)
 	w.flows(client, server, 7, server, router, id, true)
 }
 
@@ -215,7 +213,7 @@ func TestSession(t *testing.T) {
 			c.feed(conntrack.Direction(dir), msg(k, 0x100, 0, tt.result))
 		}
 		c.up(7, 1, 70)
-		if n := len(c.Expectations()); n != tt.want {
+		if n := len(c.expectations()); n != tt.want {
 			t.Errorf("%s: %d expectations, want %d", name, n, tt.want)
 		}
 	}
@@ -239,9 +237,9 @@ func TestAnsweredAnew(t *testing.T) {
 		if got := w.gre(from, to, own); rules == 1 && got != packet.NoMapping.String() {
 			t.Errorf("after the end data went %s", got)
 		}
-		w.advance(31 * time.Second)
-		if n := len(c.stream.(*stream).held); n != 0 {
-			t.Errorf("%d IDs are held", n)
+		w.Advance(31 * time.Second)
+		if again := w.dial(from+":1026", to+":1723", nil).start().ask(7, 1); again != 7 {
+			t.Errorf("after the rest call ID 7 is still %d", again)
 		}
 	}
 }
@@ -249,13 +247,11 @@ func TestAnsweredAnew(t *testing.T) {
 // All IDs of an address are taken: the call passes untranslated and gets nothing.
 func TestNoCallID(t *testing.T) {
 	w := newWorld(t, masquerade())
-	for id := range 65535 {
-		w.nat.Reserve(w.now, packet.ProtoGRE, netip.MustParseAddr(router), uint16(id+1))
-	}
+	w.reserveAll(0)
 	c := w.dial(client+":1025", server+":1723", nil).start()
 	c.up(7, 1, 70)
-	if n := len(c.Expectations()); n != 0 || c.counts["no-call-id"] == 0 {
-		t.Errorf("%d expectations, counters %v", n, c.counts)
+	if n := len(c.expectations()); n != 0 || w.count("no-call-id") == 0 {
+		t.Errorf("%d expectations, counters %v", n, w.Kit.Counters()["pptp"])
 	}
 }
 

@@ -2,7 +2,6 @@ package pptp
 
 import (
 	"fmt"
-	"net/netip"
 	"testing"
 	"time"
 
@@ -32,18 +31,18 @@ func (w *world) flows(client, serverSeen string, id uint16, server, clientSeen s
 
 // up connects a call: the client's ID, the server's, and what the other end sees of each. It notes them for flows.
 func (c *control) up(id, serial, own uint16) (clientID, serverID uint16) {
-	c.t.Helper()
+	c.w.t.Helper()
 	clientID = c.ask(id, serial)
 	serverID, back := c.answer(own, clientID)
 	if back != id {
-		c.t.Errorf("the reply names call %d, want %d", back, id)
+		c.w.t.Errorf("the reply names call %d, want %d", back, id)
 	}
-	leaving := c.Leaving(conntrack.Original)
+	leaving := c.leaving(conntrack.Original)
 	key := [2]string{leaving.DstAddr().String(), leaving.SrcAddr().String()}
-	if c.calls[key] == nil {
-		c.calls[key] = map[uint16][2]uint16{}
+	if c.w.calls[key] == nil {
+		c.w.calls[key] = map[uint16][2]uint16{}
 	}
-	c.calls[key][clientID] = [2]uint16{serverID, own}
+	c.w.calls[key][clientID] = [2]uint16{serverID, own}
 	return clientID, serverID
 }
 
@@ -71,83 +70,124 @@ func TestTwoClients(t *testing.T) {
 	}
 }
 
+// variant is a way that a control connection is translated: who dials which address, who answers, and as whom he sees
+// the one who dialled.
+type variant struct{ from, to, server, seen string }
+
+var variants = map[string]variant{
+	"SNAT":    {client, server, server, router},
+	"DNAT":    {server, router, "10.77.1.50", server},
+	"hairpin": {client, router, "10.77.1.50", router},
+}
+
+// flows is world.flows: id is the client's own, peer what the server knows it by.
+func (v variant) flows(w *world, id, peer uint16, back bool) {
+	w.t.Helper()
+	w.flows(v.from, v.to, id, v.server, v.seen, peer, back)
+}
+
+// silent checks that data of an ended call does not get through to a translated end: ids as the other ends know them.
+func (v variant) silent(w *world, clientID, serverID uint16) {
+	w.t.Helper()
+	if v.seen == router {
+		w.wantGRE(v.server, v.seen, clientID, packet.NoMapping.String())
+	}
+	if v.to == router {
+		w.wantGRE(v.from, v.to, serverID, packet.NoMapping.String())
+	}
+}
+
+// eachVariant runs a scenario in all variants, with a control connection that is open.
+func eachVariant(t *testing.T, run func(t *testing.T, w *world, v variant, c *control)) {
+	for name, v := range variants {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, masquerade(), forward(1723, "10.77.1.50"))
+			run(t, w, v, w.dial(v.from+":1025", v.to+":1723", nil).start())
+		})
+	}
+}
+
 // Several calls on one control connection, up together, cleared one by one.
 func TestSeveralCalls(t *testing.T) {
-	w := newWorld(t, masquerade())
-	c := w.dial(client+":1025", server+":1723", nil).start()
-	var ids []uint16
-	for i := range uint16(5) {
-		id, _ := c.up(100+i, i, 200+i)
-		ids = append(ids, id)
-		w.flows(client, server, 100+i, server, router, id, i%2 == 0)
-	}
-	for i := range uint16(5) {
-		c.swap(conntrack.Original, msg(clearRequest, 100+i, 0, 0), msg(clearRequest, ids[i], 0, 0))
-		w.wantGRE(server, router, ids[i], fmt.Sprintf("%s>%s:%d", server, client, 100+i)) // not yet
-		notify := msg(disconnectNotify, 200+i, 0x400, 0)
-		c.swap(conntrack.Reply, notify, notify)
-		w.wantGRE(server, router, ids[i], packet.NoMapping.String())
-		for j := i + 1; j < 5; j++ {
-			w.flows(client, server, 100+j, server, router, ids[j], false)
+	eachVariant(t, func(t *testing.T, w *world, v variant, c *control) {
+		var ids [][2]uint16
+		for i := range uint16(5) {
+			id, own := c.up(100+i, i, 200+i)
+			ids = append(ids, [2]uint16{id, own})
+			v.flows(w, 100+i, id, i%2 == 0)
 		}
-	}
+		for i := range uint16(5) {
+			c.swap(conntrack.Original, msg(clearRequest, 100+i, 0, 0), msg(clearRequest, ids[i][0], 0, 0))
+			v.flows(w, 100+i, ids[i][0], i%2 == 0) // not yet
+			c.swap(conntrack.Reply, msg(disconnectNotify, 200+i, 0x400, 0), msg(disconnectNotify, ids[i][1], 0x400, 0))
+			v.silent(w, ids[i][0], ids[i][1])
+			for j := i + 1; j < 5; j++ {
+				v.flows(w, 100+j, ids[j][0], false)
+			}
+		}
+	})
 }
 
 // B: the next call with the ID of the one before, after it was cleared, and without that.
 func TestRedial(t *testing.T) {
-	w := newWorld(t, masquerade())
-	c := w.dial(client+":1025", server+":1723", nil).start()
-	first, _ := c.up(7, 1, 70)
-	w.flows(client, server, 7, server, router, first, false)
-	c.feed(conntrack.Reply, msg(disconnectNotify, 70, 0, 0))
-	second, _ := c.up(7, 2, 70)
-	if second == first {
-		t.Error("an ended call's ID is used at once: late data of it would come through")
-	}
-	w.wantGRE(server, router, first, packet.NoMapping.String())
-	w.flows(client, server, 7, server, router, second, true)
+	eachVariant(t, func(t *testing.T, w *world, v variant, c *control) {
+		first, firstOwn := c.up(7, 1, 70)
+		v.flows(w, 7, first, false)
+		c.feed(conntrack.Reply, msg(disconnectNotify, 70, 0, 0))
+		v.silent(w, first, firstOwn)
+		second, secondOwn := c.up(7, 2, 70)
+		if v.seen == router && second == first || v.to == router && secondOwn == firstOwn {
+			t.Error("an ended call's ID is used at once: late data of it would come through")
+		}
+		v.flows(w, 7, second, true)
 
-	third, _ := c.up(8, 3, 71) // another one beside it
-	w.flows(client, server, 8, server, router, third, false)
-	w.flows(client, server, 7, server, router, second, false)
+		third, _ := c.up(8, 3, 71) // another one beside it
+		v.flows(w, 8, third, false)
+		v.flows(w, 7, second, false)
 
-	fourth, _ := c.up(7, 4, 72) // the client has forgotten
-	w.wantGRE(server, router, second, packet.NoMapping.String())
-	w.flows(client, server, 7, server, router, fourth, false)
-	w.flows(client, server, 8, server, router, third, false)
-	if again := c.ask(7, 4); again != fourth { // a repeat
-		t.Errorf("a repeated request got the ID %d, not %d", again, fourth)
-	}
-	w.flows(client, server, 7, server, router, fourth, false)
-	w.advance(31 * time.Second)
-	if got := c.ask(9, 9); got != 9 {
-		t.Errorf("call ID %d", got)
-	}
-	if got, ok := w.nat.Reserve(w.now, packet.ProtoGRE, netip.MustParseAddr(router), first); !ok || got != first {
-		t.Errorf("the first call's ID %d is still held: %d, %v", first, got, ok)
-	}
+		fourth, _ := c.up(7, 4, 72) // the client has forgotten
+		if v.seen == router {
+			w.wantGRE(v.server, v.seen, second, packet.NoMapping.String())
+		}
+		v.flows(w, 7, fourth, false)
+		v.flows(w, 8, third, false)
+		if again := c.ask(7, 4); again != fourth { // a repeat
+			t.Errorf("a repeated request got the ID %d, not %d", again, fourth)
+		}
+		v.flows(w, 7, fourth, false)
+		w.Advance(31 * time.Second)
+		if _, own := c.up(9, 9, 70); own != 70 {
+			t.Errorf("call ID 70 is still %d", own)
+		}
+		if again := w.dial(v.from+":1026", v.to+":1723", nil).start().ask(first, 1); v.seen == router && again != first {
+			t.Errorf("the first call's ID %d is still held: %d", first, again)
+		}
+	})
 }
 
-// C: a client that was switched off dials again; the old control connection lives on in the table.
+// C: a client that was switched off dials again; the old control connection lives on in the table. The new call has its
+// GRE at once, also where the old one's still flows or is still awaited, and the old one's end does not touch it.
 func TestRedialNewConnection(t *testing.T) {
-	for _, strict := range []bool{false, true} {
+	for name, v := range variants {
 		for _, used := range []bool{false, true} {
-			w := newWorld(t, masquerade())
-			w.strict = strict
-			old := w.dial(client+":1025", server+":1723", nil).start()
-			first, _ := old.up(7, 1, 70)
-			if used {
-				w.flows(client, server, 7, server, router, first, false)
-			}
-			c := w.dial(client+":1026", server+":1723", nil).start()
-			second, _ := c.up(7, 1, 70)
-			w.advance(8 * time.Second)
-			w.flows(client, server, 7, server, router, second, true)
-			old.finish()
-			w.flows(client, server, 7, server, router, second, false)
-			if n := len(old.Expectations()); n != 0 {
-				t.Errorf("%d expectations of the old connection", n)
-			}
+			t.Run(fmt.Sprint(name, used), func(t *testing.T) {
+				w := newWorld(t, masquerade(), forward(1723, "10.77.1.50"))
+				old := w.dial(v.from+":1025", v.to+":1723", nil).start()
+				first, _ := old.up(7, 1, 70)
+				if used {
+					w.flows(v.from, v.to, 7, v.server, v.seen, first, false)
+				}
+				c := w.dial(v.from+":1026", v.to+":1723", nil).start()
+				second, _ := c.up(7, 1, 70)
+				w.flows(v.from, v.to, 7, v.server, v.seen, second, true)
+				old.Reset(0)
+				w.flows(v.from, v.to, 7, v.server, v.seen, second, false)
+				if n := len(old.expectations()); n != 0 {
+					t.Errorf("%d expectations of the old connection", n)
+				}
+				w.Advance(10 * time.Second)
+				w.flows(v.from, v.to, 7, v.server, v.seen, second, true)
+			})
 		}
 	}
 }
@@ -196,22 +236,21 @@ func TestHairpin(t *testing.T) {
 	}
 }
 
-// G: GRE comes before the message that connects its call. It is lost, and what it left behind is not in the way.
+// G: GRE comes before the message that connects its call, from either end. It may be lost, and what it left behind (a
+// connection of its own, masqueraded by a rule) is not in the way, though more of it comes all the time.
 func TestEarlyGRE(t *testing.T) {
-	w := newWorld(t, masquerade())
-	c := w.dial(client+":1025", server+":1723", nil).start()
-	id := c.ask(7, 1)
-	w.wantGRE(server, router, id, packet.NoMapping.String())
-	c.answer(70, id)
-	w.wantGRE(server, router, id, server+">"+client+":7")
-
-	w = newWorld(t, masquerade(), forward(1723, "10.77.1.50"))
-	c = w.dial(server+":1025", router+":1723", nil).start()
-	c.ask(7, 1)
-	w.gre("10.77.1.50", server, 7)
-	c.answer(70, 7)
-	w.wantGRE(server, router, 70, server+">10.77.1.50:70")
-	w.wantGRE("10.77.1.50", server, 7, router+">"+server+":7")
+	eachVariant(t, func(t *testing.T, w *world, v variant, c *control) {
+		id := c.ask(7, 1)
+		for range 3 {
+			w.gre(v.server, v.seen, id) // the server knows the client's ID before the client knows its own
+			w.gre(v.from, v.to, 70)
+		}
+		own, _ := c.answer(70, id)
+		w.calls[[2]string{v.server, v.seen}] = map[uint16][2]uint16{id: {own, 70}}
+		v.flows(w, 7, id, true)
+		w.Advance(10 * time.Second)
+		v.flows(w, 7, id, false)
+	})
 }
 
 // J: IPv6, translated and not.
@@ -235,19 +274,28 @@ func TestIPv6(t *testing.T) {
 	w.flows("fd77::2", server, 0, server, "fd77::2", 0, false)
 }
 
-// A PAC that opened the control connection, and calls that it makes.
+// A PAC that opened the control connection, and calls that it makes: the roles follow the messages.
 func TestPACDials(t *testing.T) {
-	w := newWorld(t, masquerade())
-	c := w.dial(client+":1025", server+":1723", nil).start()
-	b := c.feed(conntrack.Original, msg(incomingRequest, 300, 1, 0))
-	c.swap(conntrack.Reply, msg(incomingReply, 400, uint16(b[12])<<8|uint16(b[13]), 1), msg(incomingReply, 400, 300, 1))
-	done := msg(incomingConnected, 400, 0, 0)
-	c.swap(conntrack.Original, done, done)
-	w.wantGRE(client, server, 400, router+">"+server+":400")
-	w.wantGRE(server, router, 300, server+">"+client+":300")
-	c.swap(conntrack.Reply, msg(clearRequest, 400, 0, 0), msg(clearRequest, 400, 0, 0))
-	c.swap(conntrack.Original, msg(disconnectNotify, 300, 0, 0), msg(disconnectNotify, 300, 0, 0))
-	w.wantGRE(server, router, 300, packet.NoMapping.String())
+	eachVariant(t, func(t *testing.T, w *world, v variant, c *control) {
+		dialler := idAt(c.feed(conntrack.Original, msg(incomingRequest, 300, 1, 0)), 12)
+		b := c.feed(conntrack.Reply, msg(incomingReply, 400, dialler, 1))
+		answerer := idAt(b, 12)
+		if idAt(b, 14) != 300 {
+			t.Errorf("the reply names call %d", idAt(b, 14))
+		}
+		done := c.feed(conntrack.Original, msg(incomingConnected, answerer, 0, 0))
+		if idAt(done, 12) != 400 {
+			t.Errorf("connected names call %d", idAt(done, 12))
+		}
+		there, back := fmt.Sprintf("%s>%s:400", v.seen, v.server), fmt.Sprintf("%s>%s:300", v.to, v.from)
+		w.wantGRE(v.from, v.to, answerer, there)
+		w.wantGRE(v.server, v.seen, dialler, back)
+		c.swap(conntrack.Original, msg(errorNotify, answerer, 0, 0), msg(errorNotify, 400, 0, 0))
+		c.swap(conntrack.Reply, msg(setLink, dialler, 0, 0), msg(setLink, 300, 0, 0))
+		c.swap(conntrack.Reply, msg(clearRequest, 400, 0, 0), msg(clearRequest, answerer, 0, 0))
+		c.swap(conntrack.Original, msg(disconnectNotify, 300, 0, 0), msg(disconnectNotify, dialler, 0, 0))
+		v.silent(w, dialler, answerer)
+	})
 }
 
 // What nobody dialled gets nothing, and third hosts get nothing.
@@ -261,8 +309,8 @@ func TestUnknownCalls(t *testing.T) {
 		b := msg(k, 999, 998, 1)
 		c.swap(conntrack.Reply, b, b)
 	}
-	if n := len(c.Expectations()); n != 2 || c.counts["unknown-id"] == 0 {
-		t.Errorf("%d expectations, counters %v", n, c.counts)
+	if n := len(c.expectations()); n != 2 || w.count("unknown-id") == 0 {
+		t.Errorf("%d expectations, counters %v", n, w.Kit.Counters()["pptp"])
 	}
 	w.flows(client, server, 7, server, router, id, true)
 }
@@ -270,7 +318,7 @@ func TestUnknownCalls(t *testing.T) {
 // More calls than a rule allows pass untranslated and get nothing.
 func TestMaxCalls(t *testing.T) {
 	w := newWorld(t, masquerade())
-	h, err := w.helper.Configure(map[string]any{"max_calls": 3})
+	h, err := w.spy.Configure(map[string]any{"max_calls": 3})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -278,8 +326,8 @@ func TestMaxCalls(t *testing.T) {
 	for id := range uint16(1000) {
 		c.answer(id, c.ask(id, id))
 	}
-	if n := len(c.Expectations()); n != 6 || c.counts["calls-full"] != 997 {
-		t.Errorf("%d expectations, counters %v", n, c.counts)
+	if n := len(c.expectations()); n != 6 || w.count("calls-full") != 997 {
+		t.Errorf("%d expectations, counters %v", n, w.Kit.Counters()["pptp"])
 	}
 	for id := range uint16(3) {
 		c.feed(conntrack.Reply, msg(disconnectNotify, id, 0, 0))
@@ -288,11 +336,11 @@ func TestMaxCalls(t *testing.T) {
 		c.answer(id, c.ask(id, 2000+id))
 		c.feed(conntrack.Reply, msg(disconnectNotify, id, 0, 0))
 	}
-	if s := c.stream.(*stream); len(s.past) > maxPast || len(s.held) > maxHeld || len(s.calls) > 6 || s.live != 0 {
-		t.Errorf("%d past, %d held, %d calls, %d live", len(s.past), len(s.held), len(s.calls), s.live)
+	if s := c.stream; len(s.past) > maxPast || len(s.calls) > 6 || s.live != 0 {
+		t.Errorf("%d past, %d calls, %d live", len(s.past), len(s.calls), s.live)
 	}
-	w.advance(31 * time.Second)
-	if s := w.nat.Stats(); s.Mappings != 1 {
+	w.Advance(31 * time.Second)
+	if s := w.NAT.Stats(); s.Mappings != 1 {
 		t.Errorf("%d mappings are left", s.Mappings)
 	}
 }

@@ -25,7 +25,6 @@ type stream struct {
 	inner [2]map[uint16]*call // by the call ID of the end that sends in a direction, as that end has it
 	outer [2]map[uint16]*call // the same, as the other end has it
 	past  []past              // ended calls, oldest first
-	held  []heldID            // reserved call IDs of ended calls, in order of time
 }
 
 // reader is how far a direction was read.
@@ -190,7 +189,6 @@ func (s *stream) End(m alg.Master, dir conntrack.Direction, reset bool) {
 func (s *stream) Destroy(m alg.Master) {
 	s.signal(m, sigEnd)
 	s.endAll(m) // those that were made after a stop
-	s.release(m, len(s.held))
 	m.Wake(0)
 }
 
@@ -228,11 +226,5 @@ func (s *stream) due(at conntrack.Time) {
 	}
 }
 
-// settle ends each call from the kit: what is over is given back, and the next Tick asked for.
-func (s *stream) settle(m alg.Master) {
-	s.release(m, len(s.held)-maxHeld)
-	if len(s.held) > 0 {
-		s.due(s.held[0].until)
-	}
-	m.Wake(s.wake)
-}
+// settle ends each call from the kit: it asks for the next Tick.
+func (s *stream) settle(m alg.Master) { m.Wake(s.wake) }
