@@ -6,7 +6,6 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -42,11 +41,9 @@ func TestHairpin(t *testing.T) {
 		t.Run(e.Name+"/TCP to a mapping", func(t *testing.T) { l.tcpToMapping(t, e) })
 		t.Run(e.Name+"/UDP to a mapping", func(t *testing.T) { l.udpToMapping(t, e, false) })
 		t.Run(e.Name+"/ping", func(t *testing.T) {
-			for from, name := range map[*netlab.Namespace]string{l.Client: "client", l.host: "host"} {
+			for _, from := range []*netlab.Namespace{l.Client, l.host} {
 				for _, to := range []netip.Addr{e.WAN, e.own} {
-					if out, code := lab.Tool(t, from, "ping", "-n", "-c", "2", "-i", "0.1", "-W", "2", to.String()); code != 0 || !strings.Contains(out, " 0% packet loss") {
-						t.Errorf("%s pings %s:\n%s", name, to, out)
-					}
+					lab.Ping(t, from, "-c", "2", "-i", "0.1", to.String())
 				}
 			}
 		})

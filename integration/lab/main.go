@@ -21,6 +21,7 @@ import (
 var (
 	race  = flag.Bool("natrouter.race", false, "build natrouter with the race detector")
 	ready = flag.String("natrouter.program", "", "test this natrouter instead of building one")
+	slow  = flag.Bool("natrouter.slow", false, "run natrouter with its fast path off")
 
 	// Program is the natrouter of all tests.
 	Program string

@@ -104,7 +104,11 @@ func Launch(t *testing.T, in *netlab.Namespace, config string, prepare func(*exe
 	dir := PublicDir(t)
 	d := &Daemon{T: t, Exited: make(chan struct{}), Socket: filepath.Join(dir, "control.sock")}
 	path := filepath.Join(dir, "natrouter.toml")
-	if err := os.WriteFile(path, []byte(config+"\n[control]\nsocket = \""+d.Socket+"\"\n"), 0o644); err != nil {
+	config += "\n[control]\nsocket = \"" + d.Socket + "\"\n"
+	if *slow {
+		config += "[fast_path]\nenabled = false\n"
+	}
+	if err := os.WriteFile(path, []byte(config), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	d.Cmd = exec.Command(Program, "run", "--config", path)
