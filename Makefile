@@ -3,8 +3,10 @@ GO ?= go
 FUZZTIME ?= 10s
 # Packages whose tests make namespaces and run real programs: without -race, one after the other.
 SYSTEM := ./integration/... ./cmd/natrouter/...
+# Those of them that start a natrouter, again with its fast path off.
+SLOW := ./integration ./integration/ftp ./integration/irc ./integration/pptp ./integration/tftp
 
-.PHONY: build test unit system setup lint check bench fuzz demo
+.PHONY: build test unit system setup lint check bench beside mutants coverage fuzz demo
 
 build:
 	$(GO) build -o bin/natrouter ./cmd/natrouter
@@ -18,6 +20,7 @@ unit:
 # Namespaces, real clients and servers.
 system:
 	$(GO) run ./internal/testrun -p 1 -timeout 15m $(SYSTEM)
+	$(GO) run ./internal/testrun -p 1 -timeout 15m $(SLOW) -natrouter.slow
 
 setup:
 	./integration/setup.sh
@@ -32,6 +35,27 @@ check: lint test
 # BENCHFLAGS: -quick for a short run, -run and -systems to select; go run ./integration/bench -h lists all.
 bench:
 	$(GO) run ./integration/bench -micro $(BENCHFLAGS)
+
+# The scripts that run through the kernel and through natrouter; writes the table of differences in docs/verification.md.
+beside: setup
+	$(GO) test -count=1 ./integration/beside -args -beside.update
+
+# Single faults put into the code, one at a time; writes what noticed each into docs/verification.md. RUN selects, a regular
+# expression on "room: fault"; all take an hour.
+mutants:
+	$(GO) run ./internal/mutate -run '$(RUN)'
+
+# Statements of each room that the tests of all rooms run; bin/coverage.out has the rest for go tool cover.
+coverage:
+	@mkdir -p bin
+	$(GO) test -count=1 -coverprofile=bin/coverage.out -coverpkg=./router/...,./internal/config ./router/... ./internal/config
+	@awk -F'[: ]' 'NR > 1 { block = $$1 ":" $$2; size[block] = $$3; runs[block] += $$4 } \
+		END { for (block in size) { \
+				room = block; sub("github.com/natrouter/natrouter/", "", room); sub("/[^/]*$$", "", room); \
+				all[room] += size[block]; if (runs[block] == 0) not[room] += size[block] } \
+			for (room in all) if (room !~ /internal\/|algtest/ || room == "internal/config") \
+				printf "%-18s %5.1f %% of %4d statements, %3d not\n", room, 100 - 100 * not[room] / all[room], all[room], not[room] }' \
+		bin/coverage.out | sort
 
 # Each fuzz target for FUZZTIME.
 fuzz:

@@ -42,7 +42,7 @@ func (r *Router) logDrop(p *Packet, at named) {
 	if !ok {
 		return
 	}
-	args := []any{"reason", p.Reason, "hook", at.Name(), "bytes", len(p.Bytes)}
+	args := []any{"reason", p.Reason.String(), "hook", at.Name(), "bytes", len(p.Bytes)}
 	if p.in != nil {
 		args = append(args, "in", p.in.name)
 	}

@@ -229,10 +229,7 @@ func (l *lane) countSent(i int, frames []tun.Frame) {
 	var packets, bytes uint64
 	for j := range frames {
 		bytes += uint64(frames[j].Len)
-		packets++
-		if size := uint64(frames[j].Meta.SegSize); frames[j].Meta.GSO != packet.GSONone && size != 0 {
-			packets += uint64(frames[j].Len) / size
-		}
+		packets += uint64(frames[j].Packets())
 	}
 	l.sent[i].packets.Add(packets)
 	l.sent[i].bytes.Add(bytes)

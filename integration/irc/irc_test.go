@@ -71,6 +71,21 @@ func TestSend(t *testing.T) {
 	})
 }
 
+// TestSendInside has alice send a file to carol, who is inside as well and on one host with her: carol goes to the
+// router's endpoint as anybody does, and neither end sees the other as itself.
+func TestSendInside(t *testing.T) {
+	each(t, helperRule, func(t *testing.T, s *scene) {
+		carol := join(t, s.Client, netip.AddrPortFrom(s.ends.Server, port), "carol")
+		file := s.alice.share(0, 5)
+		s.alice.say("PRIVMSG carol :" + offer(s.alice.own, file.at.Port()))
+		got := readOffer(t, carol.hear())
+		if want := netip.AddrPortFrom(s.ends.WAN, file.at.Port()); got != want {
+			t.Errorf("offered %s, want %s", got, want)
+		}
+		carol.fetch(got, file)
+	})
+}
+
 // TestSendAtOnce has alice offer several files in one go, one of them at a port that is taken outside. Bob fetches them
 // in another order.
 func TestSendAtOnce(t *testing.T) {

@@ -159,26 +159,30 @@ func TestKilledClient(t *testing.T) {
 }
 
 // TestCrashedClient takes a client's machine away without a word. Its call stays for as long as its control connection
-// is known, here 5 s. Before that the machine, started again, makes a call with the same ID (scenario C), which must be
-// another one outside unless the old one is forgotten with it.
+// is known, here 8 s. Before that the machine, started again, makes a call with the same ID (scenario C). That ends the
+// old one, for the server still sends its data, which must not come to the new one: so that is another one outside.
 func TestCrashedClient(t *testing.T) {
 	lab.NeedLab(t)
 	w := newWorld(t, helperRule+`
 [conntrack.timeout]
-tcp_established = "5s"
+tcp_established = "8s"
 `)
 	wire(t, w.server, "wan0", lab.Translated(lab.Checksums))
 	serve(t, w.server, serverAddr)
 	first := dial(t, w.hosts[0], serverAddr, twin)
 	exchangeAll(first)
 	w.crash(t, first)
-	if list := w.callsOf(t, hostAddr(0)); len(list) != 1 {
-		t.Fatalf("right after the crash the GRE is %+v", list)
+	before := w.callsOf(t, hostAddr(0))
+	if len(before) != 1 {
+		t.Fatalf("right after the crash the GRE is %+v", before)
 	}
 	again := dial(t, w.hosts[0], serverAddr, twin)
 	exchangeAll(again)
-	if list := w.callsOf(t, hostAddr(0)); len(list) == 0 || len(list) > 2 || len(list) == 2 && list[0].outside == list[1].outside {
-		t.Errorf("after the second call the GRE is %+v", list)
+	if list := w.callsOf(t, hostAddr(0)); len(list) != 1 || list[0].outside == before[0].outside || list[0].pns != twin {
+		t.Errorf("after the second call the GRE is %+v, before it was %+v", list, before)
+	}
+	if n := w.daemon.Status().Helpers["pptp"]["superseded"]; n != 1 {
+		t.Errorf("%d calls were superseded", n)
 	}
 	w.crash(t, again)
 	w.mustForget(t, hostAddr(0))

@@ -16,6 +16,7 @@ const (
 	CountExpired       = "expect-expired"
 	CountRefusedBusy   = "expect-refused-busy"   // overlaps another
 	CountRefusedFull   = "expect-refused-full"   // the table is full
+	CountRefusedHost   = "expect-refused-host"   // the host has its share of the table
 	CountRefusedMaster = "expect-refused-master" // the master is gone
 	CountReserveFailed = "reserve-failed"        // no outside port or call ID was free
 	CountDesync        = "desync"                // the helper gave a stream up, or the kit did
@@ -26,7 +27,7 @@ const (
 
 var countNames = []string{
 	CountAttached, CountDetached, CountEdits, CountCreated, CountMatched, CountExpired, CountRefusedBusy,
-	CountRefusedFull, CountRefusedMaster, CountReserveFailed, CountDesync, CountHeld, CountDrops, CountPanics,
+	CountRefusedFull, CountRefusedHost, CountRefusedMaster, CountReserveFailed, CountDesync, CountHeld, CountDrops, CountPanics,
 }
 
 // maxCounters bounds what a helper may name.

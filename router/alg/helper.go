@@ -102,11 +102,11 @@ type Master interface {
 	Unexpect(id conntrack.ExpectID) bool
 	Expectations() []conntrack.Expectation
 
-	// Reserve takes an outside port, or call ID for packet.ProtoGRE, of an outside address: want if it is free, else
-	// another of its class. It is held until Unreserve, at the latest until the connection ends, and on by connections
-	// that came of it. A call ID is the only one for the address at the same peer, and rests for 30 s after that: nobody
-	// gets it meanwhile.
-	Reserve(proto uint8, outside netip.Addr, want uint16) (uint16, bool)
+	// Reserve takes a port, or call ID for packet.ProtoGRE, of an outside address to stand for an inside endpoint: the
+	// same if it is free, else another of its class. It is held until Unreserve, at the latest until the
+	// connection ends, and on by connections that came of it; while those last, that endpoint gets it again. A call ID is
+	// the only one for the address at the same peer, and rests for 30 s after that: nobody gets it meanwhile.
+	Reserve(proto uint8, outside netip.Addr, inside netip.AddrPort) (uint16, bool)
 	Unreserve(proto uint8, outside netip.Addr, id uint16)
 
 	// Find returns the confirmed connection that a packet with this tuple would belong to.

@@ -124,6 +124,8 @@ func (st *state) Expect(e conntrack.Expectation) (conntrack.ExpectID, error) {
 		st.helper.counters.add(CountRefusedBusy)
 	case errors.Is(err, conntrack.ErrExpectFull):
 		st.helper.counters.add(CountRefusedFull)
+	case errors.Is(err, conntrack.ErrExpectHost):
+		st.helper.counters.add(CountRefusedHost)
 	default:
 		st.helper.counters.add(CountRefusedMaster)
 	}

@@ -26,12 +26,12 @@ func (r reservation) compare(o reservation) int {
 const maxReserved = 2 * 65535
 
 // Reserve implements [Master], as all that follow.
-func (st *state) Reserve(proto uint8, outside netip.Addr, want uint16) (id uint16, ok bool) {
+func (st *state) Reserve(proto uint8, outside netip.Addr, inside netip.AddrPort) (id uint16, ok bool) {
 	if n := st.kit.nat; n != nil && len(st.reserved) < maxReserved && !st.destroyed {
 		if proto == packet.ProtoGRE {
-			id, ok = n.ReserveCallID(st.now, outside, st.peerOf(outside), want)
+			id, ok = n.ReserveCallID(st.now, outside, st.peerOf(outside), inside.Port())
 		} else {
-			id, ok = n.Reserve(st.now, proto, outside, want)
+			id, ok = n.Reserve(st.now, proto, outside, inside)
 		}
 	}
 	if !ok {

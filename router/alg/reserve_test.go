@@ -28,35 +28,46 @@ func reserving(t *testing.T) *world {
 	return w
 }
 
+// of is an endpoint of the host that reserves, another one of somebody else.
+func of(port uint16) netip.AddrPort {
+	return netip.AddrPortFrom(netip.MustParseAddr("10.77.1.2"), port)
+}
+func another(port uint16) netip.AddrPort {
+	return netip.AddrPortFrom(netip.MustParseAddr("10.77.1.99"), port)
+}
+
 // TestReservations: what a connection holds is its own, and is given back with it.
 func TestReservations(t *testing.T) {
 	w := reserving(t)
 	st := w.state()
 	w.ask(func() {
-		a, ok := st.Reserve(packet.ProtoUDP, outside, 5007)
+		a, ok := st.Reserve(packet.ProtoUDP, outside, of(5007))
 		if !ok || a != 5007 {
 			t.Errorf("first: %d %v", a, ok)
 		}
-		if b, ok := st.Reserve(packet.ProtoUDP, outside, 5007); !ok || b == 5007 {
-			t.Errorf("second of the same: %d %v", b, ok)
+		if b, ok := st.Reserve(packet.ProtoUDP, outside, another(5007)); !ok || b == 5007 {
+			t.Errorf("another's of the same number: %d %v", b, ok)
+		}
+		if c, ok := st.Reserve(packet.ProtoUDP, outside, of(5007)); !ok || c == 5007 {
+			t.Errorf("second of the same: %d %v", c, ok)
 		}
 		st.Unreserve(packet.ProtoUDP, outside, 5007)
 		st.Unreserve(packet.ProtoUDP, outside, 5007)
 		st.Unreserve(packet.ProtoUDP, outside, 9999)
-		if a, ok := st.Reserve(packet.ProtoUDP, outside, 5007); !ok || a != 5007 {
+		if a, ok := st.Reserve(packet.ProtoUDP, outside, of(5007)); !ok || a != 5007 {
 			t.Errorf("after giving back: %d %v", a, ok)
 		}
-		if _, ok := w.kit.nat.Reserve(w.now, packet.ProtoUDP, outside, 6000); !ok {
+		if _, ok := w.kit.nat.Reserve(w.now, packet.ProtoUDP, outside, another(6000)); !ok {
 			t.Error("another's port")
 		}
 		st.Unreserve(packet.ProtoUDP, outside, 6000)
-		if a, ok := st.Reserve(packet.ProtoUDP, outside, 6000); !ok || a == 6000 {
+		if a, ok := st.Reserve(packet.ProtoUDP, outside, of(6000)); !ok || a == 6000 {
 			t.Errorf("another's port was given back: %d %v", a, ok)
 		}
 	})
 	w.table.Delete(w.now, st.id)
 	w.reap()
-	if a, ok := w.kit.nat.Reserve(w.now, packet.ProtoUDP, outside, 5007); !ok || a != 5007 {
+	if a, ok := w.kit.nat.Reserve(w.now, packet.ProtoUDP, outside, another(5007)); !ok || a != 5007 {
 		t.Errorf("after the connection: %d %v", a, ok)
 	}
 }
@@ -70,7 +81,7 @@ func TestCallIDsRest(t *testing.T) {
 		w := reserving(t)
 		st := w.state()
 		w.ask(func() {
-			if a, ok := st.Reserve(packet.ProtoGRE, outside, 7); !ok || a != 7 {
+			if a, ok := st.Reserve(packet.ProtoGRE, outside, of(7)); !ok || a != 7 {
 				t.Errorf("%s: %d %v", name, a, ok)
 			}
 		})
@@ -95,15 +106,15 @@ func TestReserveBound(t *testing.T) {
 	st := w.state()
 	w.ask(func() {
 		for i := range 65535 {
-			if _, ok := st.Reserve(packet.ProtoGRE, outside, 7); !ok {
+			if _, ok := st.Reserve(packet.ProtoGRE, outside, of(7)); !ok {
 				t.Fatalf("call ID %d was refused", i)
 			}
 		}
-		if id, ok := st.Reserve(packet.ProtoGRE, outside, 7); ok {
+		if id, ok := st.Reserve(packet.ProtoGRE, outside, of(7)); ok {
 			t.Errorf("65536 call IDs: %d", id)
 		}
 		st.Unreserve(packet.ProtoGRE, outside, 500)
-		if id, ok := st.Reserve(packet.ProtoGRE, outside, 7); !ok || id != 500 {
+		if id, ok := st.Reserve(packet.ProtoGRE, outside, of(7)); !ok || id != 500 {
 			t.Errorf("with all others taken, the one that rests is not given: %d, %v", id, ok)
 		}
 	})

@@ -14,6 +14,7 @@ var (
 	ErrNoMaster   = errors.New("no such master connection")
 	ErrExpectBusy = errors.New("expectation overlaps another")
 	ErrExpectFull = errors.New("expectation table full")
+	ErrExpectHost = errors.New("host has as many expectations as are left for all others")
 )
 
 // ExpectID names an expectation; the zero value names none.
@@ -73,6 +74,8 @@ type Expectation struct {
 	Timeouts  uint16
 	NAT       ExpectNAT
 	Deadline  Time // set by Expect; 0: none
+
+	host hostKey // that the master serves; set by Expect
 }
 
 // target is the part of an expectation that must agree whole.
@@ -98,6 +101,7 @@ type expectations struct {
 	byID     map[ExpectID]*Expectation
 	byTarget map[target][]*Expectation
 	byMaster map[Handle][]*Expectation // oldest first
+	byHost   map[hostKey]int           // how many wait, by the host that their masters serve
 	queue    expectQueue               // by deadline; some removed ones too, see trim
 }
 
@@ -106,6 +110,21 @@ func (x *expectations) init(t *Table, max int) {
 	x.byID = make(map[ExpectID]*Expectation)
 	x.byTarget = make(map[target][]*Expectation)
 	x.byMaster = make(map[Handle][]*Expectation)
+	x.byHost = make(map[hostKey]int)
+}
+
+// hostKey names a host.
+type hostKey struct {
+	addr [16]byte
+	zone uint16
+}
+
+// hostOf returns the host that a connection serves: the one behind NAT, else the one that began it.
+func hostOf(orig, reply *Tuple) hostKey {
+	if orig.Src == reply.Dst && orig.Dst != reply.Src {
+		return hostKey{reply.Src, reply.Zone}
+	}
+	return hostKey{orig.Src, orig.Zone}
 }
 
 // waiting is a cheap look before match.
@@ -114,11 +133,15 @@ func (x *expectations) waiting() bool { return x.n.Load() > 0 }
 // Expect adds an expectation. An identical one of the same master (class, tuple and mask) is renewed; one that
 // overlaps another is refused with ErrExpectBusy. At the limit of its class it replaces the oldest of the class;
 // at the table's, it is refused with ErrExpectFull. A master that is not confirmed or has ended gives ErrNoMaster.
+// A host whose masters have as many as are still free gets no more, ErrExpectHost: alone it has half of the table at
+// most, and another always finds room (spec conntrack.md, section 3: a cap for each host). What it renews or replaces
+// it had already.
 func (t *Table) Expect(now Time, e Expectation) (ExpectID, error) {
 	x := &t.expect
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if !x.mark(e.Master) {
+	var ok bool
+	if e.host, ok = x.mark(e.Master); !ok {
 		return 0, ErrNoMaster
 	}
 	e.Class = min(e.Class, MaxClasses-1)
@@ -126,6 +149,7 @@ func (t *Table) Expect(now Time, e Expectation) (ExpectID, error) {
 		e.Mask.SrcID = 0
 	}
 	x.dropExpired(now, e.Tuple.target())
+	before := len(x.byID)
 	for _, o := range x.byTarget[e.Tuple.target()] {
 		if o.Master == e.Master && o.Class == e.Class && o.Tuple == e.Tuple && o.Mask == e.Mask {
 			x.remove(o)
@@ -143,24 +167,28 @@ func (t *Table) Expect(now Time, e Expectation) (ExpectID, error) {
 	if len(x.byID) >= x.max {
 		return 0, ErrExpectFull
 	}
+	if len(x.byID) == before && x.byHost[e.host] >= x.max-before {
+		return 0, ErrExpectHost
+	}
 	x.add(now, &e)
 	return e.ID, nil
 }
 
-// mark notes in a live master that it has expectations.
-func (x *expectations) mark(id Handle) bool {
+// mark notes in a live master that it has expectations, and returns the host that it serves.
+func (x *expectations) mark(id Handle) (host hostKey, ok bool) {
 	if id.shard() >= len(x.table.shards) {
-		return false
+		return host, false
 	}
 	s := x.table.shards[id.shard()]
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e := s.live(id)
 	if e == nil {
-		return false
+		return host, false
 	}
 	e.flags |= flagMaster
-	return true
+	orig, reply := s.tuple(e, Original), s.tuple(e, Reply)
+	return hostOf(&orig, &reply), true
 }
 
 // overlap reports whether some packet would match both; their targets are equal.
@@ -198,6 +226,7 @@ func (x *expectations) add(now Time, e *Expectation) {
 	x.byID[e.ID] = &kept
 	x.byTarget[e.Tuple.target()] = append(x.byTarget[e.Tuple.target()], &kept)
 	x.byMaster[e.Master] = append(x.byMaster[e.Master], &kept)
+	x.byHost[e.host]++
 	x.n.Store(int64(len(x.byID)))
 	x.tell(EventExpectNew, e)
 }
@@ -206,6 +235,9 @@ func (x *expectations) remove(e *Expectation) {
 	delete(x.byID, e.ID)
 	cut(x.byTarget, e.Tuple.target(), e)
 	cut(x.byMaster, e.Master, e)
+	if x.byHost[e.host]--; x.byHost[e.host] == 0 {
+		delete(x.byHost, e.host)
+	}
 	x.n.Store(int64(len(x.byID)))
 	x.tell(EventExpectDestroy, e)
 }

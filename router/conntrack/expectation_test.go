@@ -2,6 +2,7 @@ package conntrack
 
 import (
 	"errors"
+	"net/netip"
 	"testing"
 
 	"github.com/natrouter/natrouter/internal/testpkt"
@@ -166,7 +167,7 @@ func TestExpectationLives(t *testing.T) {
 func TestExpectationRefusals(t *testing.T) {
 	w := newWorld(t, func(c *Config) { c.MaxExpect = 3 })
 	master := w.handshake(nil)
-	other := w.pass(udp(hostA, 1, hostB, 2)).ID
+	other := w.pass(udp(hostB, 1, router, 2)).ID
 	if _, err := w.t.Expect(w.now, ftpExpect(0, 5000)); !errors.Is(err, ErrNoMaster) {
 		t.Error(err)
 	}
@@ -186,17 +187,72 @@ func TestExpectationRefusals(t *testing.T) {
 	apart := ftpExpect(other, 5000)
 	apart.Tuple.Src = router.As16()
 	id := w.expect(apart)
-	e := ftpExpect(other, 5001)
-	e.Limit = 0
+	e := ftpExpect(w.pass(udp(router, 1, hostB, 2)).ID, 5001) // each is of a host of its own: none has its share
 	w.expect(e)
-	e.Tuple.DstID++
+	e.Tuple.DstID, e.Limit = 5002, 0
 	if _, err := w.t.Expect(w.now, e); !errors.Is(err, ErrExpectFull) {
 		t.Error(err)
 	}
 	if !w.t.Unexpect(id) || w.t.Unexpect(id) {
 		t.Error("removed not exactly once")
 	}
-	w.expect(e)
+	w.expect(apart)
+}
+
+// No host takes what is left for all others, over however many masters, and gets it back when its own are gone. What
+// stands behind a port forward counts as one host, whoever calls it.
+func TestExpectationShare(t *testing.T) {
+	forward := func(c *Conn) {
+		if c.Tuples[Original].Dst == router.As16() {
+			c.Tuples[Reply].Src, c.Status = hostA.As16(), c.Status|DstNAT
+		}
+	}
+	for name, master := range map[string]func(i byte) []byte{
+		"one host":   func(i byte) []byte { return udp(hostA, uint16(i), hostB, 2) },
+		"one server": func(i byte) []byte { return udp(netip.AddrFrom4([4]byte{192, 0, 2, i}), 1, router, 2) },
+	} {
+		w := newWorld(t, func(c *Config) { c.MaxExpect = 8 })
+		w.nat = forward
+		port := uint16(5000)
+		ask := func(master Handle) (ExpectID, error) {
+			port++
+			e := ftpExpect(master, port)
+			e.Limit = 0
+			return w.t.Expect(w.now, e)
+		}
+		var ids []ExpectID
+		for i := range byte(20) {
+			id, err := ask(w.pass(master(1 + i)).ID)
+			if want := i < 4; (err == nil) != want || !want && !errors.Is(err, ErrExpectHost) {
+				t.Fatalf("%s: expectation %d: %v", name, i, err)
+			}
+			if err == nil {
+				ids = append(ids, id)
+			}
+		}
+		for i := range byte(3) { // others find room
+			if _, err := ask(w.pass(udp(netip.AddrFrom4([4]byte{10, 77, 0, 100 + i}), 1, hostB, 2)).ID); err != nil {
+				t.Fatalf("%s: another host: %v", name, err)
+			}
+		}
+		own := w.pass(master(1)).ID
+		if list := w.t.Expectations(w.now, own); len(list) != 1 {
+			t.Fatalf("%s: %d expectations", name, len(list))
+		} else if again, err := w.t.Expect(w.now, list[0]); err != nil { // it had that already
+			t.Fatalf("%s: renewed: %v", name, err)
+		} else {
+			ids[0] = again
+		}
+		if _, err := ask(own); !errors.Is(err, ErrExpectHost) {
+			t.Fatalf("%s: over its share: %v", name, err)
+		}
+		for _, id := range ids {
+			w.t.Unexpect(id)
+		}
+		if _, err := ask(own); err != nil {
+			t.Fatalf("%s: with none waiting: %v", name, err)
+		}
+	}
 }
 
 func TestExpectationsDieWithTheirMaster(t *testing.T) {

@@ -27,7 +27,7 @@ type rest struct {
 // from 1 to 65535 is given. Where all are taken, the one that has rested longest is used again.
 func (n *NAT) ReserveCallID(now conntrack.Time, addr, peer netip.Addr, want uint16) (id uint16, ok bool) {
 	a := callIDs(addr, peer)
-	return n.reserve(now, &a, &request{proto: packet.ProtoGRE, want: want, callID: &a})
+	return n.reserve(now, &a, &request{proto: packet.ProtoGRE, want: want, callID: &a}, mapping{})
 }
 
 // UnreserveCallID gives back what ReserveCallID took. When its connections are over too, it rests for 30 s.

@@ -16,7 +16,7 @@ func TestReserveCallID(t *testing.T) {
 	outside := addr("203.0.113.1")
 	ids := map[uint16]bool{}
 	for range 100 {
-		id, ok := w.nat.Reserve(w.now, packet.ProtoGRE, outside, 7)
+		id, ok := w.nat.Reserve(w.now, packet.ProtoGRE, outside, netip.AddrPortFrom(outside, 7))
 		if !ok || ids[id] || id == 0 {
 			t.Fatalf("call ID %d, %v", id, ok)
 		}
@@ -25,7 +25,7 @@ func TestReserveCallID(t *testing.T) {
 	if !ids[7] {
 		t.Error("the ID that was wanted was free and not given")
 	}
-	if id, ok := w.nat.Reserve(w.now, packet.ProtoGRE, outside, 0); !ok || id == 0 {
+	if id, ok := w.nat.Reserve(w.now, packet.ProtoGRE, outside, netip.AddrPortFrom(outside, 0)); !ok || id == 0 {
 		t.Errorf("for 0: %d, %v", id, ok)
 	} else {
 		w.nat.Unreserve(w.now, packet.ProtoGRE, outside, id)

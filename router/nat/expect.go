@@ -7,21 +7,36 @@ import (
 	"github.com/natrouter/natrouter/router/packet"
 )
 
-// Reserve takes an outside endpoint for expectations: addr is an outside address, want the port that is kept if it is
-// free. While it is reserved no mapping gets it; connections that come of it hold it on after [NAT.Unreserve]. Of
-// packet.ProtoGRE it is a call ID that no other peer's calls have, see [NAT.ReserveCallID].
-func (n *NAT) Reserve(now conntrack.Time, proto uint8, addr netip.Addr, want uint16) (port uint16, ok bool) {
+// Reserve takes an endpoint at an outside address for expectations of connections to an inside one, whose port is kept
+// if it is free. What connections to the same inside endpoint still hold is taken again (RFC 4787, REQ-1): a host that
+// listens where it listened before must not become another one while its last connection is closing. While an endpoint
+// is reserved no mapping gets it; connections that come of it hold it on after [NAT.Unreserve]. Of packet.ProtoGRE it is
+// a call ID that no other peer's calls have, see [NAT.ReserveCallID].
+func (n *NAT) Reserve(now conntrack.Time, proto uint8, addr netip.Addr, inside netip.AddrPort) (port uint16, ok bool) {
 	if proto == packet.ProtoGRE {
-		return n.ReserveCallID(now, addr, netip.Addr{}, want)
+		return n.ReserveCallID(now, addr, netip.Addr{}, inside.Port())
 	}
 	a := allocator{portsKey: portsKey{addr.As16(), proto}}
-	return n.reserve(now, &a, &request{proto: proto, want: want})
+	own := mapping{inside: inside.Addr().As16(), insidePort: inside.Port()}
+	return n.reserve(now, &a, &request{proto: proto, want: inside.Port()}, own)
 }
 
-// reserve takes an endpoint of an allocator.
-func (n *NAT) reserve(now conntrack.Time, a *allocator, q *request) (port uint16, ok bool) {
+// reserve takes an endpoint of an allocator for the inside endpoint of own, if that has one.
+func (n *NAT) reserve(now conntrack.Time, a *allocator, q *request, own mapping) (port uint16, ok bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	own.outside, own.remote, own.proto, own.conns, own.reserved = a.addr, a.peer, a.proto, 1, true
+	own.flags, own.pool = flagExpectation|mappingFlags(EndpointIndependent)<<2, n.implicitPool()
+	switch slot, found := n.mappings.findInside(&own); {
+	case own.inside == [16]byte{}:
+		own.flags |= flagUnlisted
+	case found && n.mappings.at(slot).outside == a.addr && !n.mappings.at(slot).reserved:
+		m := n.mappings.at(slot)
+		m.conns, m.reserved = m.conns+1, true
+		return m.outsidePort, true
+	case found:
+		own.flags |= flagUnlisted // one is listed: of another outside address, or of another control connection
+	}
 	n.sweep(now, sweepStep)
 	n.endRests(now)
 	if n.mappings.used >= n.max {
@@ -40,10 +55,8 @@ func (n *NAT) reserve(now conntrack.Time, a *allocator, q *request) (port uint16
 		n.dropPorts(a)
 		return 0, false
 	}
-	n.mappings.insert(&mapping{
-		outside: a.addr, remote: a.peer, outsidePort: port, proto: a.proto, conns: 1,
-		flags: flagExpectation | flagUnlisted, pool: n.implicitPool(),
-	})
+	own.outsidePort = port
+	n.mappings.insert(&own)
 	return port, true
 }
 
@@ -56,8 +69,8 @@ func (n *NAT) unreserve(now conntrack.Time, a *allocator, port uint16) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if slot, ok := n.reservation(a, port); ok {
-		if m := n.mappings.at(slot); m.conns > 0 {
-			m.conns--
+		if m := n.mappings.at(slot); m.reserved && m.conns > 0 {
+			m.conns, m.reserved = m.conns-1, false
 			n.endUnused(now, slot)
 		}
 	}
@@ -116,19 +129,25 @@ func (n *NAT) expectedDestination(now conntrack.Time, c *conntrack.Conn) packet.
 }
 
 // expectedSource is expectedDestination for the source. An outside port that the expectation does not name is
-// chosen as for any connection.
-func (n *NAT) expectedSource(now conntrack.Time, c *conntrack.Conn) packet.DropReason {
+// chosen as for any connection. Where it says nothing of the source, for it lets anybody come, an inside host may come
+// by the outside address: a hairpin as any other, whose answers must come back through us (RFC 4787, REQ-9a).
+func (n *NAT) expectedSource(now conntrack.Time, in, out int, c *conntrack.Conn) packet.DropReason {
 	orig, reply := &c.Tuples[conntrack.Original], &c.Tuples[conntrack.Reply]
-	addr := reply.Dst
+	addr, free := reply.Dst, false
 	if c.NAT.Src.HasAddr {
 		addr = c.NAT.Src.Addr
 	} else if src, _, ok := n.master(now, c); ok {
 		addr = src
+	} else {
+		free = !c.NAT.Follow
 	}
+	f := sourceFlow(in, out, c)
 	switch {
 	case c.NAT.Src.HasKey:
 		n.holdReserved(now, c, 0, &addr, c.NAT.Src.Key)
 		setSource(c, &addr, c.NAT.Src.Key)
+	case free && n.hairpin(&f, c):
+		return n.bindHairpin(now, &f, c)
 	case addr == reply.Dst:
 		return n.nullBinding(c)
 	case hasPorts(orig.Proto):

@@ -1,6 +1,7 @@
 package nat
 
 import (
+	"net/netip"
 	"testing"
 
 	"github.com/natrouter/natrouter/internal/testpkt"
@@ -14,14 +15,25 @@ func TestReserve(t *testing.T) {
 	w.pass(lan, syn("10.77.1.2:2000", "198.51.100.7:21"))
 	control := w.conn.ID
 	outside := addr("203.0.113.1")
-	port, ok := w.nat.Reserve(w.now, packet.ProtoTCP, outside, 5000)
+	inside := netip.MustParseAddrPort("10.77.1.2:5000")
+	port, ok := w.nat.Reserve(w.now, packet.ProtoTCP, outside, inside)
 	if !ok || port != 5000 {
 		t.Fatalf("reserved %d, %v", port, ok)
 	}
-	if again, ok := w.nat.Reserve(w.now, packet.ProtoTCP, outside, 5000); !ok || again == 5000 {
+	if other, ok := w.nat.Reserve(w.now, packet.ProtoTCP, outside, netip.MustParseAddrPort("10.77.1.9:5000")); !ok || other == 5000 {
+		t.Errorf("reserved %d for two hosts", other)
+	} else {
+		w.nat.Unreserve(w.now, packet.ProtoTCP, outside, other)
+	}
+	if again, ok := w.nat.Reserve(w.now, packet.ProtoTCP, outside, inside); !ok || again == 5000 {
 		t.Errorf("reserved %d twice", again)
 	} else {
 		w.nat.Unreserve(w.now, packet.ProtoTCP, outside, again)
+	}
+	if elsewhere, ok := w.nat.Reserve(w.now, packet.ProtoTCP, addr("203.0.113.2"), inside); !ok || elsewhere != 5000 {
+		t.Errorf("at another address %d", elsewhere)
+	} else {
+		w.nat.Unreserve(w.now, packet.ProtoTCP, addr("203.0.113.2"), elsewhere)
 	}
 	src, _ := ends(w.pass(lan, syn("10.77.1.3:5000", "198.51.100.7:80")))
 	if src.Port() == 5000 {
@@ -44,6 +56,10 @@ func TestReserve(t *testing.T) {
 	if src.Port() == 5000 {
 		t.Error("a mapping got the port of a living child")
 	}
+	if again, ok := w.nat.Reserve(w.now, packet.ProtoTCP, outside, inside); !ok || again != 5000 { // RFC 4787, REQ-1
+		t.Errorf("beside its living child the endpoint became %d", again)
+	}
+	w.nat.Unreserve(w.now, packet.ProtoTCP, outside, 5000)
 	w.advance(3600 * second)
 	wantEnds(t, w.pass(lan, syn("10.77.1.5:5000", "198.51.100.7:80")), "203.0.113.1:5000", "198.51.100.7:80")
 }
@@ -74,7 +90,7 @@ func TestExpectSource(t *testing.T) {
 	w := newWorld(t, masquerade)
 	w.pass(lan, syn("10.77.1.2:2000", "198.51.100.7:21"))
 	outside := addr("203.0.113.1")
-	port, _ := w.nat.Reserve(w.now, packet.ProtoUDP, outside, 6000)
+	port, _ := w.nat.Reserve(w.now, packet.ProtoUDP, outside, netip.MustParseAddrPort("10.77.1.2:6000"))
 	expect := conntrack.Expectation{
 		Master: w.conn.ID, Lifetime: 60 * second, Mask: conntrack.MaskAnyPort,
 		Tuple: conntrack.Tuple{Src: addr("10.77.1.2").As16(), Dst: addr("198.51.100.7").As16(), DstID: 999, Proto: packet.ProtoUDP, Family: 4},

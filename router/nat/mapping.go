@@ -20,6 +20,7 @@ type mapping struct {
 	conns                   uint32 // confirmed ones, and expectations that hold it
 	until                   uint32 // seconds: when it ends without connections, though pending or evicted
 	proto                   uint8  // 0: the slot is free
+	reserved                bool   // expectations may still come of it, which are among conns
 }
 
 // mappingFlags say how a mapping behaves.
@@ -32,7 +33,7 @@ const (
 	flagUnlisted    mappingFlags = 1 << 5 // not in the index of inside endpoints
 	flagEvicted     mappingFlags = 1 << 6 // remote and remotePort are those of an evicted connection
 	flagHairpin     mappingFlags = 1 << 7 // inside hosts reach it
-	flagExpectation mappingFlags = 1 << 8 // the endpoint of expectations: no inside endpoint of its own
+	flagExpectation mappingFlags = 1 << 8 // the endpoint of expectations: found by its inside endpoint only by others
 	flagShared      mappingFlags = 1 << 9 // others may have the same outside endpoint
 )
 
@@ -82,11 +83,14 @@ func (t *mappings) outsideHash(addr *[16]byte, proto uint8, port uint16) uint32 
 	return uint32(t.key.sum(addr, uint64(port)|uint64(proto)<<16|1<<63))
 }
 
-// sameInside reports whether m and k have one key.
+// sameInside reports whether m and k have one key. Where k has an outside address, that is part of it.
 func (m *mapping) sameInside(k *mapping) bool {
-	const behaviour = flagMapping
+	const behaviour = flagMapping | flagExpectation
 	if m.insidePort != k.insidePort || m.pool != k.pool || m.proto != k.proto || m.inside != k.inside ||
 		m.flags&behaviour != k.flags&behaviour {
+		return false
+	}
+	if k.outside != [16]byte{} && m.outside != k.outside {
 		return false
 	}
 	switch m.mapping() {

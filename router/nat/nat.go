@@ -195,16 +195,13 @@ func (n *NAT) Source(now conntrack.Time, in, out int, c *conntrack.Conn) packet.
 	}
 	c.Status |= conntrack.SrcNATDone
 	if c.NAT.Set() {
-		return n.expectedSource(now, c)
+		return n.expectedSource(now, in, out, c)
 	}
 	orig := &c.Tuples[conntrack.Original]
 	f := sourceFlow(in, out, c)
 	r := n.matchSource(&f)
 	if r == nil && n.hairpin(&f, c) {
-		n.hairpins.Add(1)
-		if r = n.matchSource(&f); r == nil {
-			return n.bindTo(now, false, orig.Dst, c)
-		}
+		return n.bindHairpin(now, &f, c)
 	}
 	if r == nil {
 		if in < 0 && mappable(orig) {

@@ -17,7 +17,7 @@ func (n *NAT) hairpin(f *flow, c *conntrack.Conn) bool {
 	if owner < 0 {
 		return false
 	}
-	if c.Mapping[1] == 0 { // a rule did it: not where that rule says otherwise
+	if c.Mapping[1] == 0 && !c.NAT.Set() { // a rule did it: not where that rule says otherwise
 		d := n.destinationFlow(f.in, orig)
 		if r := n.matchDestination(&d); r == nil || !r.hairpinned {
 			return false
@@ -25,6 +25,15 @@ func (n *NAT) hairpin(f *flow, c *conntrack.Conn) bool {
 	}
 	f.out, f.owner, f.hairpin, f.dst, f.port = owner, owner, true, addressOf(&orig.Dst), orig.DstID
 	return true
+}
+
+// bindHairpin gives a hairpin the source that its sender has outside, by no rule's leave where none translates it.
+func (n *NAT) bindHairpin(now conntrack.Time, f *flow, c *conntrack.Conn) packet.DropReason {
+	n.hairpins.Add(1)
+	if r := n.matchSource(f); r != nil {
+		return n.bindSource(now, r, f, c)
+	}
+	return n.bindTo(now, false, c.Tuples[conntrack.Original].Dst, c)
 }
 
 // bindSource applies a rule of the SRC position.
@@ -88,15 +97,16 @@ func (n *NAT) bindPool(now conntrack.Time, r *rule, fixed [16]byte, c *conntrack
 	return n.bindMapping(now, &b, c)
 }
 
-// bindTo gives the connection a source at addr by no rule's leave: a hairpin of a host that no rule translates,
-// or what the router itself sends, whose ports must not be those of a mapping.
+// bindTo gives the connection a source at addr by no rule's leave: a hairpin of a host that no rule translates, or
+// (own) what the router itself sends, whose ports must not be those of a mapping, and what follows its master, which
+// may leave by no other address than that.
 func (n *NAT) bindTo(now conntrack.Time, own bool, addr [16]byte, c *conntrack.Conn) packet.DropReason {
 	b := binding{
 		pool: n.implicitPool(), addr: addr, given: true,
 		flags: mappingFlags(n.defaults.Filtering) | mappingFlags(n.defaults.Mapping)<<2 | flagHairpin,
 	}
 	if own {
-		b.flags = mappingFlags(AddressAndPortDependent) | mappingFlags(EndpointIndependent)<<2
+		b.exact, b.flags = true, mappingFlags(AddressAndPortDependent)|mappingFlags(EndpointIndependent)<<2
 	}
 	orig, reply := &c.Tuples[conntrack.Original], &c.Tuples[conntrack.Reply]
 	if !mappable(orig) || (isICMP(orig.Proto) && reply.SrcID != orig.SrcID) {
@@ -113,7 +123,8 @@ type binding struct {
 	pool   uint16
 	ranges []conntrack.PortRange // empty: by class
 	addr   [16]byte
-	given  bool // addr is to be used; else one of the pool
+	given  bool // addr is for a new mapping; else one of the pool is
+	exact  bool // a mapping at another address than addr won't do
 	flags  mappingFlags
 }
 
@@ -123,6 +134,9 @@ func (n *NAT) bindMapping(now conntrack.Time, b *binding, c *conntrack.Conn) pac
 	m := mapping{inside: orig.Src, insidePort: orig.SrcID, proto: orig.Proto, pool: b.pool, flags: b.flags}
 	if m.mapping() != EndpointIndependent {
 		m.remote, m.remotePort = reply.Src, remotePortOf(0, &c.Tuples)
+	}
+	if b.exact {
+		m.outside = b.addr
 	}
 	slot, ok := n.mappings.findInside(&m)
 	if !ok {

@@ -12,6 +12,17 @@ type Frame struct {
 // Bytes returns the packet.
 func (f *Frame) Bytes() []byte { return f.Buf[f.Off : f.Off+f.Len] }
 
+// Packets returns how many packets the frame is on the wire: the segments of a super-segment that [Queue.Write] takes,
+// else 1.
+func (f *Frame) Packets() int {
+	b := f.Bytes()
+	if f.Meta.GSO == packet.GSONone || !validMeta(b, &f.Meta) {
+		return 1
+	}
+	size := int(f.Meta.SegSize)
+	return max(1, (len(b)-gsoHeaders(b, &f.Meta)+size-1)/size)
+}
+
 // Headroom is how many bytes before a packet its buffer must have free, so that a device can put its own header
 // there; a caller that may grow packets adds to it.
 const Headroom = 16

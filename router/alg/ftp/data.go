@@ -77,7 +77,7 @@ func (s *stream) announce(m alg.Master, dir conntrack.Direction, e *endpoint, at
 			return
 		}
 		var ok bool
-		if port, ok = m.Reserve(packet.ProtoTCP, outside, e.port); !ok {
+		if port, ok = m.Reserve(packet.ProtoTCP, outside, netip.AddrPortFrom(own.inner, e.port)); !ok {
 			s.refuse(m, "no-port")
 			return
 		}

@@ -58,9 +58,9 @@ func (p *paper) Unexpect(id conntrack.ExpectID) bool {
 	return id == p.next
 }
 
-func (p *paper) Reserve(_ uint8, _ netip.Addr, port uint16) (uint16, bool) {
+func (p *paper) Reserve(_ uint8, _ netip.Addr, inside netip.AddrPort) (uint16, bool) {
 	p.held++
-	return reserved(port), true
+	return reserved(inside.Port()), true
 }
 
 func (p *paper) Unreserve(uint8, netip.Addr, uint16) { p.held-- }

@@ -3,6 +3,7 @@ package ftp
 import (
 	"fmt"
 	"math/rand/v2"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -259,7 +260,7 @@ func TestNoRoom(t *testing.T) {
 	outside := addrPort(w.asClient, 1).Addr()
 	taken := 0
 	for port := range 1 << 16 {
-		if got, ok := w.NAT.Reserve(w.Now, packet.ProtoTCP, outside, uint16(port)); ok && got != 0 {
+		if got, ok := w.NAT.Reserve(w.Now, packet.ProtoTCP, outside, netip.AddrPortFrom(netip.MustParseAddr("10.77.1.99"), uint16(port))); ok && got != 0 {
 			taken++
 		}
 	}

@@ -95,7 +95,7 @@ func TestPortTaken(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, tt.place, nil)
 			c := w.session(1025)
-			if _, ok := w.NAT.Reserve(w.Now, 6, netip.MustParseAddr("203.0.113.1"), 5000); !ok {
+			if _, ok := w.NAT.Reserve(w.Now, 6, netip.MustParseAddr("203.0.113.1"), netip.MustParseAddrPort("10.77.1.99:5000")); !ok {
 				t.Fatal("5000 was not free")
 			}
 			if tt.ask != "" {
@@ -129,7 +129,7 @@ func TestReservedPorts(t *testing.T) {
 		c.Say(fromServer, "200 fine\r\n")
 	}
 	free := func(port uint16) bool {
-		got, ok := w.NAT.Reserve(w.Now, 6, netip.MustParseAddr("203.0.113.1"), port)
+		got, ok := w.NAT.Reserve(w.Now, 6, netip.MustParseAddr("203.0.113.1"), netip.AddrPortFrom(netip.MustParseAddr("10.77.1.99"), port))
 		w.NAT.Unreserve(w.Now, 6, netip.MustParseAddr("203.0.113.1"), got)
 		return ok && got == port
 	}
@@ -157,4 +157,18 @@ func TestReservedPorts(t *testing.T) {
 	if n := used(w); n > before {
 		t.Errorf("%d mappings, %d before", n, before)
 	}
+}
+
+// A client that listens where it listened before is told to the server by the same outside port, also while its last
+// data connection is closing: as another it could not be reached from the server's one port.
+func TestSamePortAgain(t *testing.T) {
+	w := newWorld(t, clientInside, nil)
+	c := w.session(1025)
+	const line = "PORT 10,77,1,2,20,49\r\n"
+	heard := c.Say(fromClient, line)
+	c.Say(fromServer, "200 fine\r\n")
+	w.goes(t, host(w.server, 20), "203.0.113.1:5169", host(w.server, 20)+">10.77.1.2:5169")
+	want(t, "the second time", c.Say(fromClient, line), heard)
+	c.Say(fromServer, "200 fine\r\n")
+	w.goes(t, host(w.server, 21000), "203.0.113.1:5169", host(w.server, 21000)+">10.77.1.2:5169")
 }

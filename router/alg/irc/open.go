@@ -1,6 +1,7 @@
 package irc
 
 import (
+	"net/netip"
 	"slices"
 	"strconv"
 
@@ -88,7 +89,7 @@ func (s *stream) expectation(m alg.Master, o *opened) conntrack.Expectation {
 // reserve takes an outside port where the client's address is translated; else its own is as good as any.
 func reserve(m alg.Master, port uint16) (uint16, bool) {
 	if in, out := m.Arriving(conntrack.Original), m.Leaving(conntrack.Original); in.Src != out.Src {
-		return m.Reserve(packet.ProtoTCP, out.SrcAddr(), port)
+		return m.Reserve(packet.ProtoTCP, out.SrcAddr(), netip.AddrPortFrom(in.SrcAddr(), port))
 	}
 	return port, true
 }

@@ -273,18 +273,20 @@ func TestLife(t *testing.T) {
 
 // Where nothing can be opened the offer passes as it came, and nothing stays reserved.
 func TestNotOpened(t *testing.T) {
-	tracker := conntrack.DefaultConfig()
-	tracker.MaxExpect = 1
-	w := world{algtest.New(t, algtest.Config{
-		Helpers: []alg.Helper{New()}, NAT: []nat.Rule{algtest.Masquerade()}, Tracker: &tracker,
-		Rules: []alg.Rule{{Name: "irc", Proto: packet.ProtoTCP, Ports: algtest.Port(port)}},
-	}), t}
-	s := w.session(client+":1025", server+":6667")
-	s.says(send(num(client), 5000), send(num(outside), 5000))
-	s.says(send(num(client), 6000), send(num(client), 6000))
-	s.awaits(5000)
-	w.counted(map[string]uint64{"not-opened": 1, alg.CountRefusedFull: 1})
-	w.connects("10.77.1.9:6000", server+":80", outside+":6000>"+server+":80")
+	for room, why := range map[int]string{1: alg.CountRefusedFull, 2: alg.CountRefusedHost} {
+		tracker := conntrack.DefaultConfig()
+		tracker.MaxExpect = room
+		w := world{algtest.New(t, algtest.Config{
+			Helpers: []alg.Helper{New()}, NAT: []nat.Rule{algtest.Masquerade()}, Tracker: &tracker,
+			Rules: []alg.Rule{{Name: "irc", Proto: packet.ProtoTCP, Ports: algtest.Port(port)}},
+		}), t}
+		s := w.session(client+":1025", server+":6667")
+		s.says(send(num(client), 5000), send(num(outside), 5000))
+		s.says(send(num(client), 6000), send(num(client), 6000))
+		s.awaits(5000)
+		w.counted(map[string]uint64{"not-opened": 1, why: 1})
+		w.connects("10.77.1.9:6000", server+":80", outside+":6000>"+server+":80")
+	}
 }
 
 func TestConfigure(t *testing.T) {

@@ -181,11 +181,18 @@ func TestPortTaken(t *testing.T) {
 	}
 }
 
-// A peer inside reaches the offered endpoint with its own address: see Limits.
+// A peer inside reaches the offered endpoint by the outside address, and comes with its own outside one: else the
+// client's answers would go past the router (RFC 4787, REQ-9a). So it is for a client that no rule translates for others.
 func TestPeerInside(t *testing.T) {
-	s := masqueraded(t, nil)
-	s.says(send(num(client), 5000), send(num(outside), 5000))
-	s.w.connects("10.77.1.9:4444", outside+":5000", "10.77.1.9:4444>"+client+":5000")
+	own := algtest.Masquerade()
+	own.Source = algtest.Ranges(client + "/32")
+	for _, rule := range []nat.Rule{algtest.Masquerade(), own} {
+		w := newWorld(t, nil, rule)
+		s := w.session(client+":1025", server+":6667")
+		s.says(send(num(client), 5000), send(num(outside), 5000))
+		w.connects("10.77.1.9:4444", outside+":5000", outside+":4444>"+client+":5000")
+		w.connects(client+":5000", outside+":4444", outside+":5000>10.77.1.9:4444") // what comes back
+	}
 }
 
 // adopted sends bytes of a connection that the router has not seen the beginning of.

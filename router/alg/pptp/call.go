@@ -24,6 +24,8 @@ type call struct {
 	expects [2]conntrack.ExpectID // by direction of the awaited GRE; 0: none
 	check   conntrack.Time        // when to look at its GRE again; 0: never
 	pause   conntrack.Time        // between two looks, while no GRE has come
+
+	shared shared
 }
 
 // end is the call ID of one end of a call. The zero value is not known yet.
@@ -58,14 +60,15 @@ func translated(m alg.Master, dir conntrack.Direction) bool {
 }
 
 // dial makes the call that a request asks for, or finds the one that it repeats. The same ID with another serial
-// number is a redial: it supersedes the call before.
+// number is a redial: it supersedes the call before. Where a session is open it does so on all control connections of the two
+// hosts; one that the peer may refuse yet, as RFC 2637, section 2.2 lets it where there is another, touches nothing.
 func (s *stream) dial(m alg.Master, dir conntrack.Direction, k kind, id, serial uint16) {
 	state, side := outWait, dir
 	if k == incomingRequest {
 		state, side = inWait, 1-dir
 	}
 	if c := s.inner[dir][id]; c != nil {
-		same := c.pns == side && (c.state == state || c.serial == serial && c.state != clearing)
+		same := c.pns == side && !s.helper.lost(c) && (c.state == state || c.serial == serial && c.state != clearing)
 		if same {
 			c.serial = serial
 			if c.state == state {
@@ -73,8 +76,7 @@ func (s *stream) dial(m alg.Master, dir conntrack.Direction, k kind, id, serial 
 			}
 			return
 		}
-		m.Count("superseded")
-		s.end(m, c, "superseded by a new request")
+		s.supersede(m, c, "superseded by a new request")
 	}
 	if s.live >= s.settings.maxCalls {
 		m.Count("calls-full")
@@ -91,6 +93,9 @@ func (s *stream) dial(m alg.Master, dir conntrack.Direction, k kind, id, serial 
 	s.live++
 	m.Count("calls")
 	s.wait(m, c)
+	if s.session == open {
+		s.takeOver(m, c)
+	}
 }
 
 // wait gives a call its time to get on.
@@ -108,15 +113,15 @@ func (s *stream) learn(m alg.Master, c *call, dir conntrack.Direction, id uint16
 		return true
 	}
 	if addr, ok := outsideOf(m, dir); ok {
-		if e.outer, e.reserved = m.Reserve(packet.ProtoGRE, addr, id); !e.reserved {
+		inside := m.Arriving(dir)
+		if e.outer, e.reserved = m.Reserve(packet.ProtoGRE, addr, netip.AddrPortFrom(inside.SrcAddr(), id)); !e.reserved {
 			m.Count("no-call-id")
 			m.Logf("no call ID is free at %s", addr)
 			return false
 		}
 	}
 	if old != nil {
-		m.Count("superseded")
-		s.end(m, old, "its call ID is another call's")
+		s.supersede(m, old, "its call ID is another call's")
 	}
 	if c.ends[dir].known {
 		s.endGRE(m, c)
@@ -176,6 +181,7 @@ func (s *stream) move(m alg.Master, c *call, ev event) {
 		s.end(m, c, "it is over")
 	case next.up():
 		c.state, c.deadline, c.pause = next, 0, 0
+		s.takeOver(m, c)
 		s.claim(m, c)
 		s.maintain(m, c, new(survey))
 	default:
@@ -197,6 +203,14 @@ func (s *stream) end(m alg.Master, c *call, why string) {
 	s.retire(m, c, conntrack.Original, conntrack.Reply)
 	c.state = ended
 	s.live--
+}
+
+// supersede ends a call that gives way to another. A lost one was counted by who took its ID.
+func (s *stream) supersede(m alg.Master, c *call, why string) {
+	if !s.helper.lost(c) {
+		m.Count("superseded")
+	}
+	s.end(m, c, why)
 }
 
 // endAll ends the calls of a control connection that is over.
@@ -224,6 +238,7 @@ func (s *stream) retire(m alg.Master, c *call, dirs ...conntrack.Direction) {
 		}
 		forget(s.inner[dir], e.inner, c)
 		forget(s.outer[dir], e.outer, c)
+		s.helper.unname(c, c.nameOf(m, dir))
 		if e.reserved {
 			addr, _ := outsideOf(m, dir)
 			m.Unreserve(packet.ProtoGRE, addr, e.outer)

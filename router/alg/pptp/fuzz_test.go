@@ -54,7 +54,7 @@ func (p *paper) Expect(conntrack.Expectation) (conntrack.ExpectID, error) {
 	return p.expect, nil
 }
 
-func (p *paper) Reserve(uint8, netip.Addr, uint16) (uint16, bool) {
+func (p *paper) Reserve(uint8, netip.Addr, netip.AddrPort) (uint16, bool) {
 	p.next++
 	return p.next - 1, true
 }

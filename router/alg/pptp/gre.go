@@ -73,8 +73,7 @@ func (l *survey) fresh(m alg.Master, id conntrack.ExpectID) bool {
 func (s *stream) maintain(m alg.Master, c *call, look *survey) {
 	now, tuples := m.Now(), c.tuples(m)
 	if !s.helper.claimed(c, tuples) {
-		m.Count("superseded")
-		s.end(m, c, "its GRE is another control connection's")
+		s.supersede(m, c, "its ID or its GRE is another control connection's")
 		return
 	}
 	if child, ok := s.child(m, tuples); ok && child.Deadline-now > early {
@@ -132,8 +131,11 @@ func (s *stream) expect(m alg.Master, c *call, dir conntrack.Direction) {
 		m.Logf("expecting %s: %v", e.Tuple, err)
 		return
 	}
+	if !s.helper.expecting(c, e.Tuple, id) {
+		m.Unexpect(id)
+		return
+	}
 	c.expects[dir] = id
-	s.helper.expecting(c, e.Tuple, id)
 	m.Logf("expecting %s", e.Tuple)
 }
 

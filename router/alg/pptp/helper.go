@@ -25,18 +25,19 @@ type settings struct {
 
 var defaults = settings{timeout: 10 * time.Minute, stream: 5 * time.Hour, maxCalls: 64}
 
-// helper is the PPTP helper. It holds what its connections share: which call has which GRE, for a redial takes over
-// from a control connection that died unseen. Lock order: a connection's own lock before mu; no Master is called under
+// helper is the PPTP helper. It holds what its connections share: which call has which IDs and which GRE, for a redial
+// takes over from a control connection that died unseen. Lock order: a connection's own lock before mu; no Master is called under
 // mu.
 type helper struct {
 	mu     sync.Mutex
 	claims map[conntrack.Tuple]claim // guarded by mu; by the tuples of GRE, without the sender's call ID
+	names  map[name]*call            // guarded by mu
 }
 
 // New returns the PPTP helper. Its options are timeout and stream_timeout (time.Duration, at least a second) and
 // max_calls (int, 1 to 65535).
 func New() alg.StreamHelper {
-	return &helper{claims: make(map[conntrack.Tuple]claim)}
+	return &helper{claims: make(map[conntrack.Tuple]claim), names: make(map[name]*call)}
 }
 
 // Spec implements [alg.Helper].
@@ -83,7 +84,7 @@ func (h *helper) New(_ alg.Master, config any) alg.Stream {
 
 // claim says whose some GRE is.
 type claim struct {
-	call   *call              // a name only: it belongs to its connection
+	call   *call              // all but its shared belongs to its connection
 	expect conntrack.ExpectID // of the call, for this GRE; 0: none
 }
 
@@ -94,10 +95,14 @@ func target(t conntrack.Tuple) conntrack.Tuple {
 }
 
 // claim gives GRE tuples to a call, and returns what was expected of them by those that had them. They see it at their
-// next look and end.
+// next look and end. A lost call gets none.
 func (h *helper) claim(c *call, tuples [2]conntrack.Tuple) (before [2]conntrack.ExpectID) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if c.shared.lost {
+		return before
+	}
+	c.shared.gre = tuples
 	for dir, t := range tuples {
 		if old := h.claims[target(t)]; old.call != c {
 			before[dir] = old.expect
@@ -114,19 +119,22 @@ func (h *helper) claimed(c *call, tuples [2]conntrack.Tuple) bool {
 	return h.claims[target(tuples[0])].call == c && h.claims[target(tuples[1])].call == c
 }
 
-// expecting notes the expectation of a call for one of its tuples.
-func (h *helper) expecting(c *call, t conntrack.Tuple, id conntrack.ExpectID) {
+// expecting notes the expectation of a call for one of its tuples. false: another has taken the tuple meanwhile.
+func (h *helper) expecting(c *call, t conntrack.Tuple, id conntrack.ExpectID) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.claims[target(t)].call == c {
-		h.claims[target(t)] = claim{c, id}
+	if h.claims[target(t)].call != c {
+		return false
 	}
+	h.claims[target(t)] = claim{c, id}
+	return true
 }
 
 // unclaim forgets those of its tuples that a call still has.
 func (h *helper) unclaim(c *call, tuples [2]conntrack.Tuple) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	c.shared.gre = [2]conntrack.Tuple{}
 	for _, t := range tuples {
 		if h.claims[target(t)].call == c {
 			delete(h.claims, target(t))

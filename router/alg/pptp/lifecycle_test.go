@@ -69,8 +69,8 @@ func TestTeardown(t *testing.T) {
 				if n := len(c.expectations()); tt.both && n != 0 {
 					t.Errorf("%d expectations are left", n)
 				}
-				if n := len(w.spy.claims); tt.both && n != 0 {
-					t.Errorf("%d claims are left", n)
+				if n := len(w.spy.claims) + len(w.spy.names); tt.both && n != 0 {
+					t.Errorf("%d claims and names are left", n)
 				}
 			}
 		})

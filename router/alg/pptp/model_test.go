@@ -277,7 +277,7 @@ func TestModel(t *testing.T) {
 		if m.evil != nil {
 			m.w.remove(m.evil.ID)
 		}
-		if n := len(m.w.spy.claims); n != 0 {
+		if n := len(m.w.spy.claims) + len(m.w.spy.names); n != 0 {
 			t.Errorf("%d claims are left", n)
 		}
 		if n := len(m.w.Table.Expectations(m.w.Now, 0)); n != 0 {
