@@ -1,12 +1,13 @@
 # make test does all set-up; CONTRIBUTING.md says what each target is for.
 GO ?= go
 FUZZTIME ?= 10s
+CHECKS ?= 2000
 # Packages whose tests make namespaces and run real programs: without -race, one after the other.
 SYSTEM := ./integration/... ./cmd/natrouter/...
 # Those of them that start a natrouter, again with its fast path off.
 SLOW := ./integration ./integration/ftp ./integration/irc ./integration/pptp ./integration/tftp
 
-.PHONY: build test unit system setup lint check bench beside mutants coverage fuzz demo
+.PHONY: build test unit system setup lint check bench beside model captures mutants coverage fuzz demo
 
 build:
 	$(GO) build -o bin/natrouter ./cmd/natrouter
@@ -39,6 +40,18 @@ bench:
 # The scripts that run through the kernel and through natrouter; writes the table of differences in docs/verification.md.
 beside: setup
 	$(GO) test -count=1 ./integration/beside -args -beside.update
+
+# Random traffic through the router and the plain one beside it, then through the models of single rooms. CHECKS=200000 takes
+# hours.
+model:
+	$(GO) test -count=1 -v -timeout 0 ./router -run '^TestModel$$' -rapid.checks=$(CHECKS)
+	$(GO) test -count=1 -timeout 0 ./router/alg/ftp -run '^TestModel$$' -rapid.checks=$(CHECKS)
+	$(GO) test -count=1 -timeout 0 ./router/conntrack -run '^TestModel$$' -model-steps=1000000
+	NATROUTER_LONG=1 $(GO) test -count=1 -timeout 0 ./router/alg/pptp -run '^TestModel$$'
+
+# All captures through each kind of translation.
+captures:
+	$(GO) test -count=1 -v ./router -run Replay
 
 # Single faults put into the code, one at a time; writes what noticed each into docs/verification.md. RUN selects, a regular
 # expression on "room: fault"; all take an hour.

@@ -77,6 +77,13 @@ func TestTCPCases(t *testing.T) {
 			line{seg: ba("SA", 70000, 90001, 0), state: "SYN_RECV"},
 			line{seg: ab("A", 90001, 70001, 0), state: "ESTABLISHED"},
 		)},
+		"blind SYN-ACK: with numbers of its own it is refused, and leaves none behind": {lines: []line{
+			{seg: ab("S", 1000, 0, 0), state: "SYN_SENT"},
+			{seg: ba("SA", 0x70000000, 0x60000000, 0), reason: win, state: "SYN_SENT"},
+			{seg: ba("SA", 5000, 1001, 0), state: "SYN_RECV"},
+			{seg: ab("A", 1001, 5001, 0), state: "ESTABLISHED"},
+			{seg: ba("PA", 5001, 1001, 100), state: "ESTABLISHED"},
+		}},
 		"SYN challenge ACK in LAST_ACK: it acknowledges no FIN": {lines: on(opened,
 			line{seg: ab("FA", 1001, 5001, 0), state: "FIN_WAIT"},
 			line{seg: ba("FA", 5001, 1002, 0), state: "LAST_ACK"},
