@@ -61,18 +61,18 @@ func TestModel(t *testing.T) {
 
 // modelCount says what a run was made of.
 type modelCount struct {
-	Sent, Out      int // packets
-	Compared       int // connections, one by one
-	Closed         int // TCP connections that ended in order
-	Errors         int // ICMP errors that arrived
-	Fast           uint64
-	Fragments, New int
+	Sent, Out int // packets
+	Compared  int // connections, one by one
+	Closed    int // TCP connections that ended in order
+	Errors    int // ICMP errors that arrived
+	Fast      uint64
+	Fragments int
 }
 
 func (c *modelCount) add(d modelCount) {
 	c.Sent, c.Out, c.Compared = c.Sent+d.Sent, c.Out+d.Out, c.Compared+d.Compared
 	c.Closed, c.Errors, c.Fast = c.Closed+d.Closed, c.Errors+d.Errors, c.Fast+d.Fast
-	c.Fragments, c.New = c.Fragments+d.Fragments, c.New+d.New
+	c.Fragments += d.Fragments
 }
 
 // modelRun is one run: the router, the model, and the hosts that use them.
