@@ -71,6 +71,12 @@ func (h *modelHosts) call() {
 	if slices.ContainsFunc(h.talks, func(t *modelTalk) bool { return t.ends[0].local == local }) {
 		return
 	}
+	// Nothing of an earlier connection of these ports is still under way: RFC 9293, section 3.4.3, the quiet time.
+	h.flying = slices.DeleteFunc(h.flying, func(p modelPacket) bool {
+		l := layout(p.b)
+		src, dst := modelEnds(l, p.b)
+		return l.Proto == packet.ProtoTCP && (l.Fragment() || src.Port() == local.Port() || dst.Port() == local.Port())
+	})
 	iss := uint32(h.pick(1<<12)) << 16
 	t := &modelTalk{ends: [2]modelSocket{{local: local, remote: remote, una: iss, nxt: iss}, {local: listening}}}
 	t.ends[1].una = iss + 11<<20

@@ -23,6 +23,7 @@ const (
 	Outside
 )
 
+// String names the side.
 func (s Side) String() string { return [2]string{"inside", "outside"}[s] }
 
 // Config is a router that masquerades all inside networks behind its outside addresses, endpoint-independent in

@@ -120,54 +120,25 @@ func (s *tcp) begin(p *packet) bool {
 	return s.step(0, p)
 }
 
+// fate is what becomes of a segment.
+type fate int
+
+const (
+	refused  fate = iota
+	ignored       // passes, and nothing is learnt from it
+	believed      // passes, and moves the state
+)
+
 // step moves the state by a segment that its host may have sent; false if the segment is refused.
 func (s *tcp) step(dir int, p *packet) bool {
 	g := p.segment()
-	row := original
-	if dir == 1 {
-		row = reply
+	next, f := s.next(dir, g)
+	if f == believed {
+		f = s.judge(dir, g)
 	}
-	next := cell(row[g.kind], s.short)
-	if s.short == "SR" && dir == 1 && g.kind == "ACK" && s.crossed {
-		next = "ES" // simultaneous open: RFC 9293, figure 8
-	}
-	switch next {
-	case "--":
-		return false
-	case "!!":
-		s.over = true
-		return false
-	}
-	asked := s.asked != nil && s.askedBy != dir
-	if asked && g.kind == "SYN+ACK" && g.ack == *s.asked { // its ends agree, so it was the router that was wrong
-		s.resync(dir, g)
-		return true
-	}
-	if asked && g.kind == "ACK" && s.short == "LA" { // challenges the SYN: RFC 5961, section 4
-		next = "=="
-	}
-	if s.ignored = next == "=="; s.ignored {
-		s.asked, s.last, s.lastBy, s.repeats = nil, g, dir, 0
-		if g.kind == "SYN" {
-			s.asked, s.askedBy = &g.end, dir
-		}
-		return true
-	}
-	if g.kind == "RST" && s.refuses(dir, g) {
-		return false
-	}
-	if s.short == "SS" && dir == 1 && g.kind == "RST" && !g.hasACK {
-		s.ignored = true // who has sent a SYN believes a reset only with an acknowledgement: RFC 9293, section 3.10.7.3
-		return true
-	}
-	if s.joined = s.joined || s.short == "no" && g.kind == "ACK"; !s.joined && !(g.kind == "RST" && closing(s.short)) {
-		switch before, ahead := s.far(dir, g); {
-		case ahead:
-			return false
-		case before: // an old one, perhaps: the receiver knows (RFC 9293, section 3.10.7.4)
-			s.ignored = true
-			return true
-		}
+	s.ignored = f == ignored
+	if f != believed {
+		return f == ignored
 	}
 	if s.doubted = g.kind == "RST" && s.doubts(dir, g); s.doubted {
 		next = s.short
@@ -178,10 +149,58 @@ func (s *tcp) step(dir int, p *packet) bool {
 	return true
 }
 
-// resync begins anew with a SYN that was ignored and the SYN+ACK that answers it.
-func (s *tcp) resync(dir int, g segment) {
+// next looks a segment up in the tables. One that the tables ignore is remembered, as the answer to it may show that it
+// was the router that was wrong.
+func (s *tcp) next(dir int, g segment) (string, fate) {
+	row := original
+	if dir == 1 {
+		row = reply
+	}
+	asked := s.asked != nil && s.askedBy != dir
+	switch next := cell(row[g.kind], s.short); {
+	case next == "--":
+		return "", refused
+	case next == "!!":
+		s.over = true
+		return "", refused
+	case asked && g.kind == "SYN+ACK" && g.ack == *s.asked: // its ends agree
+		s.reset(dir, g)
+		return "SR", believed
+	case s.short == "SR" && dir == 1 && g.kind == "ACK" && s.crossed: // simultaneous open: RFC 9293, figure 8
+		return "ES", believed
+	case next == "==", asked && g.kind == "ACK" && s.short == "LA": // the latter challenges the SYN: RFC 5961, section 4
+		s.asked, s.last, s.lastBy, s.repeats = nil, g, dir, 0
+		if g.kind == "SYN" {
+			s.asked, s.askedBy = &g.end, dir
+		}
+		return "", ignored
+	default:
+		return next, believed
+	}
+}
+
+// judge looks at the numbers of a segment that the tables let pass.
+func (s *tcp) judge(dir int, g segment) fate {
+	s.joined = s.joined || s.short == "no" && g.kind == "ACK"
+	reset := g.kind == "RST"
+	switch before, ahead := s.far(dir, g); {
+	case reset && s.refuses(dir, g):
+		return refused
+	case reset && s.short == "SS" && dir == 1 && !g.hasACK: // who waits for an answer believes only one: RFC 9293, section 3.10.7.3
+		return ignored
+	case s.joined, reset && closing(s.short): // no window is known, or none is asked
+		return believed
+	case ahead:
+		return refused
+	case before: // an old one, perhaps: the receiver knows (RFC 9293, section 3.10.7.4)
+		return ignored
+	}
+	return believed
+}
+
+// reset begins anew with a SYN that was ignored and the SYN+ACK that answers it.
+func (s *tcp) reset(dir int, g segment) {
 	*s = tcp{short: "SR", state: names["SR"]}
-	s.note(dir, g)
 	s.end[1-dir], s.acked[1-dir] = g.ack, g.ack
 }
 

@@ -30,12 +30,12 @@ func (n *NAT) reserve(now conntrack.Time, a *allocator, q *request, own mapping)
 	switch slot, found := n.mappings.findInside(&own); {
 	case own.inside == [16]byte{}:
 		own.flags |= flagUnlisted
-	case found && n.mappings.at(slot).outside == a.addr && !n.mappings.at(slot).reserved:
+	case found && !n.mappings.at(slot).reserved:
 		m := n.mappings.at(slot)
 		m.conns, m.reserved = m.conns+1, true
 		return m.outsidePort, true
 	case found:
-		own.flags |= flagUnlisted // one is listed: of another outside address, or of another control connection
+		own.flags |= flagUnlisted // the one that is listed is another control connection's
 	}
 	n.sweep(now, sweepStep)
 	n.endRests(now)
