@@ -77,7 +77,7 @@ func (h *modelHosts) call() {
 		src, dst := modelEnds(l, p.b)
 		return l.Proto == packet.ProtoTCP && (l.Fragment() || src.Port() == local.Port() || dst.Port() == local.Port())
 	})
-	iss := uint32(h.pick(1<<12)) << 16
+	iss := uint32(h.pick(1<<8)) << 20 // farther from each other than any window
 	t := &modelTalk{ends: [2]modelSocket{{local: local, remote: remote, una: iss, nxt: iss}, {local: listening}}}
 	t.ends[1].una = iss + 11<<20
 	t.ends[1].nxt = t.ends[1].una

@@ -25,7 +25,7 @@ const (
 
 // The states and what a segment does to them, a row for each kind of segment, a column for each state: none, SYN sent,
 // SYN received, established, FIN wait, close wait, last ACK, time wait, close, second SYN sent. "--" is refused, "=="
-// passes and changes nothing, "!!" ends the connection and begins another.
+// passes and changes nothing, "!!" ends one that an end has closed and begins another.
 const states = "no SS SR ES FW CW LA TW CL S2"
 
 var original = map[string]string{
@@ -51,22 +51,23 @@ var names = map[string]string{
 
 // tcp is a TCP connection's state; of other protocols it is the zero value.
 type tcp struct {
-	state   string // as the commands name it, "" for other protocols
-	short   string
-	crossed bool      // both have sent a SYN
-	end     [2]uint32 // what follows the last byte that a direction sent
-	open    [2]bool   // bytes of a direction are not acknowledged
-	acked   [2]uint32 // the highest acknowledgement of what a direction sent, 0: none
-	joined  bool      // in the middle, so that no window is known
-	ignored bool      // the last segment passed, and was not believed
-	doubted bool      // the last segment was a reset that the receiver may challenge
-	last    segment   // that was believed, with its direction
-	lastBy  int
-	repeats int     // how often it came again
-	asked   *uint32 // the last segment was a SYN that was ignored: what would acknowledge it
-	askedBy int     // its direction
-	over    bool    // the last segment begins another connection
-	gone    bool    // nothing is left
+	state    string // as the commands name it, "" for other protocols
+	short    string
+	crossed  bool      // both have sent a SYN
+	finished bool      // an end has sent a FIN
+	end      [2]uint32 // what follows the last byte that a direction sent
+	open     [2]bool   // bytes of a direction are not acknowledged
+	acked    [2]uint32 // the highest acknowledgement of what a direction sent, 0: none
+	joined   bool      // in the middle, so that no window is known
+	ignored  bool      // the last segment passed, and was not believed
+	doubted  bool      // the last segment was a reset that the receiver may challenge
+	last     segment   // that was believed, with its direction
+	lastBy   int
+	repeats  int     // how often it came again
+	asked    *uint32 // the last segment was a SYN that was ignored: what would acknowledge it
+	askedBy  int     // its direction
+	over     bool    // the last segment begins another connection
+	gone     bool    // nothing is left
 }
 
 // kind is the row of a segment.
@@ -144,6 +145,7 @@ func (s *tcp) step(dir int, p *packet) bool {
 		next = s.short
 	}
 	s.crossed = s.crossed || next == "S2"
+	s.finished = s.finished || next == "FW"
 	s.short, s.state, s.asked = next, names[next], nil
 	s.note(dir, g)
 	return true
@@ -160,7 +162,7 @@ func (s *tcp) next(dir int, g segment) (string, fate) {
 	switch next := cell(row[g.kind], s.short); {
 	case next == "--":
 		return "", refused
-	case next == "!!":
+	case next == "!!" && (s.finished || s.last.kind == "RST" && s.lastBy == dir): // RFC 9293, section 3.6.1
 		s.over = true
 		return "", refused
 	case asked && g.kind == "SYN+ACK" && g.ack == *s.asked: // its ends agree
@@ -168,7 +170,7 @@ func (s *tcp) next(dir int, g segment) (string, fate) {
 		return "SR", believed
 	case s.short == "SR" && dir == 1 && g.kind == "ACK" && s.crossed: // simultaneous open: RFC 9293, figure 8
 		return "ES", believed
-	case next == "==", asked && g.kind == "ACK" && s.short == "LA": // the latter challenges the SYN: RFC 5961, section 4
+	case next == "==", next == "!!", asked && g.kind == "ACK" && s.short == "LA": // the latter challenges the SYN: RFC 5961, section 4
 		s.asked, s.last, s.lastBy, s.repeats = nil, g, dir, 0
 		if g.kind == "SYN" {
 			s.asked, s.askedBy = &g.end, dir
@@ -187,6 +189,8 @@ func (s *tcp) judge(dir int, g segment) fate {
 	case reset && s.refuses(dir, g):
 		return refused
 	case reset && s.short == "SS" && dir == 1 && !g.hasACK: // who waits for an answer believes only one: RFC 9293, section 3.10.7.3
+		return ignored
+	case g.kind == "SYN+ACK" && s.short == "SS" && !ahead && g.ack != s.end[1-dir]: // answers an earlier SYN: the same section
 		return ignored
 	case s.joined, reset && closing(s.short): // no window is known, or none is asked
 		return believed
