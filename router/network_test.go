@@ -135,7 +135,7 @@ func frame(b []byte, m packet.Meta) tun.Frame {
 
 func (n *network) sendFrames(from string, frames ...tun.Frame) map[string][]tun.Frame {
 	n.t.Helper()
-	n.lane(from).handle(frames)
+	n.lane(from).serve(frames)
 	return n.collect()
 }
 
@@ -187,7 +187,7 @@ func (n *network) one(out map[string][]tun.Frame, name string) []byte {
 // interface that the packet came in by.
 func (n *network) waitOne(side string, b []byte) []byte {
 	n.t.Helper()
-	n.lane(side).handle([]tun.Frame{frame(b, packet.Meta{})})
+	n.lane(side).serve([]tun.Frame{frame(b, packet.Meta{})})
 	frames := []tun.Frame{{Buf: make([]byte, bufferSize), Off: headroom}}
 	if _, err := n.ends[side].Queues()[0].Read(frames); err != nil {
 		n.t.Fatal(err)

@@ -106,12 +106,17 @@ func (l *lane) run() error {
 		if err != nil {
 			return err
 		}
-		l.handle(l.frames[:n])
-		l.router.expire(l.worker.index, l.router.now(), expiryPerPacket*n)
+		l.serve(l.frames[:n])
 		if n == len(l.frames) && n < batchSize {
 			l.grow(min(2*n, batchSize))
 		}
 	}
+}
+
+// serve handles a batch, and does what is due of expiry: a connection that a packet ended is forgotten by the next batch.
+func (l *lane) serve(frames []tun.Frame) {
+	l.handle(frames)
+	l.router.expire(l.worker.index, l.router.now(), expiryPerPacket*len(frames))
 }
 
 // handle walks a batch through the pipeline and sends what came of it. The frames are the lane's to change.

@@ -282,7 +282,7 @@ func (c *conn) track(now time.Duration, dir int, p *packet) bool {
 	}
 	again := was == "SS" && dir == 0 && p.proto == tcpIP && p.segment().kind == "SYN" && !c.replied
 	ends := now + c.timeout()
-	c.replied = c.replied || dir == 1
+	c.replied = c.replied || dir == 1 && !(rst && c.tcp.ignored) // a blind reset is no answer
 	switch {
 	case again || c.tcp.ignored: // a SYN sent again keeps nothing alive, nor what may be an attacker's
 	case ends > c.deadline && c.dynamic() && (dir == c.inward() || rst):

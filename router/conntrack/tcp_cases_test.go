@@ -129,6 +129,13 @@ func TestTCPCases(t *testing.T) {
 			line{seg: ab("PA", 1001, 5001, 1), state: "ESTABLISHED", left: 300 * time.Second}, // now unacknowledged
 			line{seg: ba("A", 5001, 1002, 0), state: "ESTABLISHED", left: estab5d},
 		)},
+		"a RST after the same segment many times over: the shorter of both times": {lines: on(opened,
+			line{seg: ba("PA", 5001, 1001, 100), state: "ESTABLISHED"},
+			line{seg: ba("PA", 5001, 1001, 100), state: "ESTABLISHED"},
+			line{seg: ba("PA", 5001, 1001, 100), state: "ESTABLISHED"},
+			line{seg: ba("PA", 5001, 1001, 100), state: "ESTABLISHED", left: 124 * time.Minute},
+			line{seg: ba("R", 5050, 0, 0), state: "ESTABLISHED", left: 4 * time.Minute},
+		)},
 		"zero window: max_retrans": {change: linux, lines: on(opened,
 			line{seg: ab("PA", 1001, 5001, 10), state: "ESTABLISHED"},
 			line{seg: seg{reply: true, flags: "A", seq: 5001, ack: 1011, win: noWindow}, state: "ESTABLISHED", left: 300 * time.Second},

@@ -220,11 +220,14 @@ func (ts *tcpState) settle(g *tcpSegment, v *view, old, next tcpStateID) ruling 
 
 func (ts *tcpState) timeout(g *tcpSegment, set *timeoutSet) Time {
 	d := set.tcp[ts.state]
+	if g.event == evRST {
+		d = set.tcp[tcpClose]
+	}
 	switch {
 	case ts.retrans >= maxRetransmissions:
 		return min(d, set.maxRetrans)
 	case g.event == evRST:
-		return set.tcp[tcpClose]
+		return d
 	case (ts.side[0].flags|ts.side[1].flags)&sideUnacked != 0:
 		return min(d, set.unacked)
 	case ts.lastWin == 0:
