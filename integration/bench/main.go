@@ -28,7 +28,8 @@ type options struct {
 	program string // natrouter; empty: build one
 	run     *regexp.Regexp
 	systems *regexp.Regexp
-	crowd   int // flows in the table for the latency of a crowded router
+	crowd   int    // flows in the table for the latency of a crowded router
+	tcp     string // congestion control of the load
 }
 
 func main() {
@@ -58,6 +59,7 @@ func parseOptions(args []string, errOut io.Writer) (*options, error) {
 	run := flags.String("run", "", "only workloads that match this `regexp`")
 	systems := flags.String("systems", "", "only systems that match this `regexp`")
 	flags.IntVar(&o.crowd, "crowd", 1_000_000, "flows in the table of a crowded router")
+	flags.StringVar(&o.tcp, "tcp", "reno", "`congestion control` of the load: one of net.ipv4.tcp_available_congestion_control")
 	if err := flags.Parse(args); err != nil {
 		return nil, err
 	}

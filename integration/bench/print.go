@@ -12,8 +12,8 @@ import (
 
 // print writes the tables: figures, ratios, cost, memory.
 func (r *report) print(out io.Writer) {
-	fmt.Fprintf(out, "%s, %d cores, Linux %s, %s; %d rounds of %.2g s; median (least-largest)\n\n",
-		r.Machine.CPU, r.Machine.Cores, r.Machine.Kernel, r.Machine.Go, r.Rounds, r.Window)
+	fmt.Fprintf(out, "%s, %d cores, Linux %s, %s, TCP %s; %d rounds of %.2g s; median (least-largest)\n\n",
+		r.Machine.CPU, r.Machine.Cores, r.Machine.Kernel, r.Machine.Go, r.TCP, r.Rounds, r.Window)
 	r.printFigures(out)
 	r.printRatios(out)
 	r.printCost(out)

@@ -20,6 +20,7 @@ type report struct {
 	Began   time.Time     `json:"began"`
 	Rounds  int           `json:"rounds"`
 	Window  float64       `json:"window_seconds"`
+	TCP     string        `json:"congestion_control"`
 	Systems []systemInfo  `json:"systems"`
 	Figures []*figure     `json:"figures"`
 	Ratios  []ratio       `json:"ratios"`
@@ -57,7 +58,7 @@ type result struct {
 }
 
 func newReport(o *options) *report {
-	return &report{Machine: thisMachine(), Began: time.Now().UTC().Truncate(time.Second), Rounds: o.rounds, Window: o.window.Seconds()}
+	return &report{Machine: thisMachine(), Began: time.Now().UTC().Truncate(time.Second), Rounds: o.rounds, Window: o.window.Seconds(), TCP: o.tcp}
 }
 
 func thisMachine() machine {

@@ -129,7 +129,7 @@ func startSystems(ctx context.Context, o *options, dir string) ([]*system, error
 		}
 		s := &system{name: name, server4: serverAddr, clientLink: clientLink}
 		all = append(all, s)
-		if s.err = startOne(ctx, s, start[name]); s.err != nil {
+		if s.err = startOne(ctx, o, s, start[name]); s.err != nil {
 			s.stop()
 			fmt.Fprintf(os.Stderr, "not measured: %s: %v\n", name, s.err)
 		}
@@ -137,7 +137,7 @@ func startSystems(ctx context.Context, o *options, dir string) ([]*system, error
 	return all, nil
 }
 
-func startOne(ctx context.Context, s *system, start func(context.Context, *system) error) (err error) {
+func startOne(ctx context.Context, o *options, s *system, start func(context.Context, *system) error) (err error) {
 	if s.client, err = s.namespace("client"); err != nil {
 		return err
 	}
@@ -147,6 +147,12 @@ func startOne(ctx context.Context, s *system, start func(context.Context, *syste
 	// The load shall not run out of ports: each connection takes one of the client's.
 	if err := s.client.Sysctl("net/ipv4/ip_local_port_range=1024 65535"); err != nil {
 		return err
+	}
+	// Not whatever this machine prefers: one that paces its sender, as BBR does, measures its own timers.
+	for _, n := range []*netlab.Namespace{s.client, s.server} {
+		if err := n.Sysctl("net/ipv4/tcp_congestion_control=" + o.tcp); err != nil {
+			return fmt.Errorf("congestion control %s: %w", o.tcp, err)
+		}
 	}
 	if err := start(ctx, s); err != nil {
 		return err

@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -18,12 +19,12 @@ type row struct {
 // workload is one kind of traffic.
 type workload struct {
 	name     string
-	rows     []row // what measure returns a sample for
-	quick    bool  // part of a quick run
-	rounds   int   // at most; 0: no limit
-	only     string
-	ipv6     bool // for systems that carry it
-	newFlows bool // it leaves many flows behind
+	rows     []row    // what measure returns a sample for
+	quick    bool     // part of a quick run
+	rounds   int      // at most; 0: no limit
+	only     []string // names of systems; none: all but the crowded one
+	ipv6     bool     // for systems that carry it
+	newFlows bool     // it leaves many flows behind
 	measure  func(context.Context, *system, time.Duration) ([]sample, error)
 }
 
@@ -32,8 +33,8 @@ func (w *workload) takes(s *system) bool {
 	if w.ipv6 && !s.server6.IsValid() {
 		return false
 	}
-	if w.only != "" {
-		return s.name == w.only
+	if w.only != nil {
+		return slices.Contains(w.only, s.name)
 	}
 	return s.name != crowdName
 }
@@ -105,9 +106,9 @@ func workloads(o *options) []workload {
 			rows: []row{{Name: "TCP connect and close", Unit: "k/s"}}},
 		trips("round trip, idle,", latency{}),
 		trips(fmt.Sprintf("round trip beside %d TCP flows up,", loaded.up), latency{beside: loaded}),
-		{name: rowPPTP, quick: true, only: natrouterName, measure: (&pptp{size: udpHeader + 1400}).measure,
+		{name: rowPPTP, quick: true, only: []string{natrouterName, slowName, copyName, plainCopyName}, measure: (&pptp{size: udpHeader + 1400}).measure,
 			rows: []row{{Name: rowPPTP, Unit: "kpps"}}},
-		{name: "crowded table", quick: true, rounds: 2, only: crowdName, measure: crowd.measure, rows: []row{
+		{name: "crowded table", quick: true, rounds: 2, only: []string{crowdName}, measure: crowd.measure, rows: []row{
 			{Name: "round trip p50, empty table", Unit: "µs", Lower: true}, {Name: rowEmpty99, Unit: "µs", Lower: true},
 			{Name: "round trip p50, full table expiring", Unit: "µs", Lower: true}, {Name: rowCrowd99, Unit: "µs", Lower: true},
 			{Name: rowCrowdRSS, Unit: "B", Lower: true},

@@ -10,9 +10,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// readBudget is after how many bytes a Read goes on with what it has, though there is more: a batch of super-segments
-// that outgrows the second cache is fetched from memory again when it is written, and waits for its own end meanwhile.
-const readBudget = 1 << 20
+// readBudget is after how many bytes a Read goes on with what it has, though there is more: half of a second cache of
+// 1 MiB. A batch of super-segments that outgrows it is fetched from memory again when it is written, and waits for its
+// own end meanwhile; of one that is much smaller too few are taken at once.
+const readBudget = 1 << 19
 
 // fdQueue is one descriptor of a Linux TUN, with or without virtio headers.
 type fdQueue struct {
