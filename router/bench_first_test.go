@@ -17,6 +17,15 @@ import (
 
 var huge = flag.Bool("huge", false, "benchmark 4M flows too")
 
+// flowCounts are the sizes of table that are measured.
+func flowCounts() []int {
+	counts := []int{10_000, 100_000, 1_000_000}
+	if *huge {
+		counts = append(counts, 4_000_000)
+	}
+	return counts
+}
+
 // firstPackets are the headers of the first packets of UDP flows: 4096 inside endpoints times destinations. They are
 // made before anything is measured.
 type firstPackets struct {
@@ -42,9 +51,12 @@ func newFirstPackets(n int) *firstPackets {
 func (f *firstPackets) set(frames []tun.Frame, i int) {
 	for j := range frames {
 		frames[j].Off, frames[j].Meta = headroom, packet.Meta{CsumValid: true}
-		frames[j].Len = copy(frames[j].Buf[headroom:], f.headers[(i+j)*f.size:][:f.size])
+		frames[j].Len = copy(frames[j].Buf[headroom:], f.packet(i+j))
 	}
 }
+
+// packet is the first packet of flow i.
+func (f *firstPackets) packet(i int) []byte { return f.headers[i*f.size:][:f.size] }
 
 // firstNetwork is a network with room for n flows that nobody answers.
 func firstNetwork(b *testing.B, n int, memory func(int) []byte) *network {
@@ -58,11 +70,7 @@ func firstNetwork(b *testing.B, n int, memory func(int) []byte) *network {
 // BenchmarkFirstPacket is a new UDP flow through masquerade and all of our hooks, with what netstack adds for its
 // route, at a table that holds n to 2n flows.
 func BenchmarkFirstPacket(b *testing.B) {
-	sizes := []int{10_000, 100_000, 1_000_000}
-	if *huge {
-		sizes = append(sizes, 4_000_000)
-	}
-	for _, flows := range sizes {
+	for _, flows := range flowCounts() {
 		b.Run(fmt.Sprintf("%d-flows", flows), func(b *testing.B) {
 			flows -= flows % firstBatch
 			sent := newFirstPackets(2 * flows)
