@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -90,7 +91,13 @@ func startNatrouter(ctx context.Context, s *system, c natrouterConfig) error {
 	}
 	s.process, s.server6 = cmd, serverAddr6
 	s.onStop(func() { end(cmd) })
-	return await(ctx, "natrouter", log, func() error { return s.server.Up(serverLink) })
+	return await(ctx, "natrouter", log, func() error { // it gives the host ends their addresses
+		l, err := s.server.Listen(netip.AddrPortFrom(serverAddr, bulkPort))
+		if err != nil {
+			return err
+		}
+		return l.Close()
+	})
 }
 
 // startTimeout is how long a system has to be ready.
