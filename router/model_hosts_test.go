@@ -24,7 +24,16 @@ type modelHosts struct {
 	nextPort  uint16
 	ipID      uint16
 
+	helped       bool // some of them speak protocols that have helpers
+	dialogues    []*modelDialogue
+	tunnels      [][2]netip.Addr     // who has had a PPTP control connection with whom
+	requests     [][2]netip.AddrPort // of TFTP, as servers saw them
+	nextDialogue uint16
+	nextData     uint16
+	nextChild    uint32
+
 	closed, errors, fragments int
+	children, data            int // connections that dialogues brought about and that arrived, packets of calls
 }
 
 func newModelHosts(pick func(int) int) *modelHosts { return &modelHosts{pick: pick, nextPort: 20000} }
@@ -82,6 +91,14 @@ func (h *modelHosts) cut(p modelPacket) []modelPacket {
 
 // speak lets a host send something of its own.
 func (h *modelHosts) speak() {
+	if h.helped && h.pick(3) > 0 {
+		if h.pick(12) == 0 {
+			h.transfer()
+		} else {
+			h.converse()
+		}
+		return
+	}
 	switch h.pick(12) {
 	case 0, 1:
 		h.datagram()
@@ -169,8 +186,12 @@ func (h *modelHosts) deliver(side plain.Side, b []byte) {
 	switch {
 	case l.Proto == packet.ProtoICMP && b[l.L4] != 0 && b[l.L4] != 8, l.Proto == packet.ProtoICMPv6 && b[l.L4] < 128:
 		h.errors++
-	case l.Proto == packet.ProtoUDP && side == plain.Outside && !slices.Contains(h.endpoints, src):
+	case l.Proto == packet.ProtoUDP && side == plain.Outside && dst.Port() != 69 && !slices.Contains(h.endpoints, src):
 		h.endpoints = append(h.endpoints, src)
+	case l.Proto == packet.ProtoUDP && dst.Port() == 69:
+		h.requests = append(h.requests, [2]netip.AddrPort{src, dst})
+	case l.Proto == packet.ProtoGRE:
+		h.data++
 	case l.Proto == packet.ProtoTCP:
 		h.heard(src, dst, b[l.L4:l.Len], l.Payload-l.L4)
 	}

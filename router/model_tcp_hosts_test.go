@@ -68,6 +68,11 @@ func (h *modelHosts) call() {
 		remote = port(h.oneOf(neighbours(modelOutside, from)), 443)
 		listening = remote
 	}
+	h.connect(local, remote, listening)
+}
+
+// connect begins one; where listening is not valid, whoever gets the SYN answers.
+func (h *modelHosts) connect(local, remote, listening netip.AddrPort) {
 	if slices.ContainsFunc(h.talks, func(t *modelTalk) bool { return t.ends[0].local == local }) {
 		return
 	}
@@ -78,6 +83,10 @@ func (h *modelHosts) call() {
 		return l.Proto == packet.ProtoTCP && (l.Fragment() || src.Port() == local.Port() || dst.Port() == local.Port())
 	})
 	iss := uint32(h.pick(1<<8)) << 20 // farther from each other than any window
+	if !listening.IsValid() {
+		h.nextChild++
+		iss += h.nextChild * 4099 // whoever gets the SYN must know whose it is
+	}
 	t := &modelTalk{ends: [2]modelSocket{{local: local, remote: remote, una: iss, nxt: iss}, {local: listening}}}
 	t.ends[1].una = iss + 11<<20
 	t.ends[1].nxt = t.ends[1].una
@@ -145,14 +154,21 @@ func (h *modelHosts) astray() {
 
 // heard is a segment that arrived at its host.
 func (h *modelHosts) heard(src, dst netip.AddrPort, t []byte, header int) {
+	if h.listened(src, dst, t, header) {
+		return
+	}
 	for _, talk := range h.talks {
 		for i := range talk.ends {
 			s := &talk.ends[i]
-			if s.local != dst || s.dead || s.remote.IsValid() && s.remote != src {
+			if s.local.IsValid() && s.local != dst || s.dead || s.remote.IsValid() && s.remote != src {
 				continue
 			}
-			if i == 1 && !s.remote.IsValid() && (t[13]&packet.FlagSYN == 0 || binary.BigEndian.Uint32(t[4:]) != talk.ends[0].una) {
+			if i == 1 && !s.remote.IsValid() && (t[13]&(packet.FlagSYN|packet.FlagACK) != packet.FlagSYN || binary.BigEndian.Uint32(t[4:]) != talk.ends[0].una) {
 				continue // the SYN of another talk
+			}
+			if !s.local.IsValid() {
+				s.local = dst
+				h.children++
 			}
 			h.take(s, src, i == 1, binary.BigEndian.Uint32(t[4:]), binary.BigEndian.Uint32(t[8:]), t[13], t[header:])
 			return

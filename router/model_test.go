@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"math"
+	"math/bits"
 	"net/netip"
 	"slices"
 	"strings"
@@ -17,6 +18,11 @@ import (
 
 	"github.com/natrouter/natrouter/internal/plain"
 	"github.com/natrouter/natrouter/internal/testpkt"
+	"github.com/natrouter/natrouter/router/alg"
+	"github.com/natrouter/natrouter/router/alg/ftp"
+	"github.com/natrouter/natrouter/router/alg/irc"
+	"github.com/natrouter/natrouter/router/alg/pptp"
+	"github.com/natrouter/natrouter/router/alg/tftp"
 	"github.com/natrouter/natrouter/router/conntrack"
 	"github.com/natrouter/natrouter/router/nat"
 	"github.com/natrouter/natrouter/router/packet"
@@ -35,7 +41,8 @@ var (
 
 const modelWAN = 1400 // bytes, MTU
 
-// TestModel runs random traffic of many hosts through the router and the model, with the fast path and without.
+// TestModel runs random traffic of many hosts through the router and the model, with the fast path and without, with
+// helpers and without.
 func TestModel(t *testing.T) {
 	if checks, seed := flag.Lookup("rapid.checks").Value, flag.Lookup("rapid.seed").Value; checks.String() == "100" && seed.String() == "0" {
 		if err := seed.Set("1"); err != nil { // the short run is the same every time; make model is the random one
@@ -43,20 +50,15 @@ func TestModel(t *testing.T) {
 		}
 		defer func() { _ = seed.Set("0") }() // what it was
 	}
-	for _, fast := range []bool{true, false} {
-		t.Run(fmt.Sprintf("fast path %t", fast), func(t *testing.T) {
+	for i := range 4 {
+		fast, helped := i%2 == 0, i >= 2
+		t.Run(fmt.Sprintf("fast path %t helpers %t", fast, helped), func(t *testing.T) {
 			var total modelCount
-			rapid.Check(t, func(rt *rapid.T) {
-				m := newModelRun(t, rt, fast)
-				defer m.close()
-				for range rapid.IntRange(50, 400).Draw(rt, "steps") {
-					m.step()
-				}
-				m.end()
-				total.add(m.count)
-			})
+			rapid.Check(t, func(rt *rapid.T) { total.add(modelTraffic(t, rt, fast, helped)) })
 			t.Logf("%+v", total)
-			if total.Sent > 5000 && (total.Out < total.Sent/3 || total.Compared == 0 || total.Closed == 0 || total.Errors == 0) {
+			little := total.Out < total.Sent/3 || total.Compared == 0 || total.Closed == 0 || total.Errors == 0 ||
+				helped && (total.Edits < 100 || total.Children < 50 || total.Calls < 20 || total.Data < 100)
+			if total.Sent > 5000 && little {
 				t.Errorf("too little came through to show anything: %+v", total)
 			}
 			if fast != (total.Fast > 0) {
@@ -64,6 +66,22 @@ func TestModel(t *testing.T) {
 			}
 		})
 	}
+}
+
+// modelTraffic is one run. Dialogues need more of it to get anywhere.
+func modelTraffic(t *testing.T, rt *rapid.T, fast, helped bool) modelCount {
+	m := newModelRun(t, rt, fast, helped)
+	defer m.close()
+	least, most := 50, 400
+	if helped {
+		least, most = 1000, 6000
+		m.advance(time.Second) // a helper takes time 0 for none
+	}
+	for range rapid.IntRange(least, most).Draw(rt, "steps") {
+		m.step()
+	}
+	m.end()
+	return m.count
 }
 
 // modelCount says what a run was made of.
@@ -74,12 +92,19 @@ type modelCount struct {
 	Errors    int // ICMP errors that arrived
 	Fast      uint64
 	Fragments int
+
+	Edits    uint64 // what helpers have changed: commands, replies, offers, messages
+	Matched  uint64 // connections that came because they were announced
+	Children int    // of them, those of TCP that arrived
+	Calls    uint64 // of PPTP
+	Data     int    // packets of calls that arrived
 }
 
 func (c *modelCount) add(d modelCount) {
 	c.Sent, c.Out, c.Compared = c.Sent+d.Sent, c.Out+d.Out, c.Compared+d.Compared
 	c.Closed, c.Errors, c.Fast = c.Closed+d.Closed, c.Errors+d.Errors, c.Fast+d.Fast
-	c.Fragments += d.Fragments
+	c.Fragments, c.Edits, c.Matched = c.Fragments+d.Fragments, c.Edits+d.Edits, c.Matched+d.Matched
+	c.Children, c.Calls, c.Data = c.Children+d.Children, c.Calls+d.Calls, c.Data+d.Data
 }
 
 // modelRun is one run: the router, the model, and the hosts that use them.
@@ -90,10 +115,12 @@ type modelRun struct {
 	model *plain.Router
 	hosts *modelHosts
 	count modelCount
-	trail []string // what happened last, for the message of a failure
+
+	helped bool
+	trail  []string // what happened last, for the message of a failure
 }
 
-func newModelRun(t *testing.T, rt *rapid.T, fast bool) *modelRun {
+func newModelRun(t *testing.T, rt *rapid.T, fast, helped bool) *modelRun {
 	cfg := testConfig()
 	cfg.FastPath = fast
 	cfg.Interfaces[1].MTU = modelWAN
@@ -110,15 +137,57 @@ func newModelRun(t *testing.T, rt *rapid.T, fast bool) *modelRun {
 		cfg.NAT = append(cfg.NAT, modelForward(proto, wan4, to[0]), modelForward(proto, wan6, to[1]))
 	}
 	once := &modelTB{TB: t}
-	m := &modelRun{rt: rt, n: newNetwork(once, cfg), model: plain.New(all), once: once}
+	if helped {
+		modelHelp(&cfg, &all)
+	}
+	m := &modelRun{rt: rt, n: modelNetwork(once, cfg), model: plain.New(all), once: once, helped: helped}
 	m.hosts = newModelHosts(m.pick)
+	m.hosts.helped = helped
 	return m
 }
 
+// modelNetwork is newNetwork with all helpers.
+func modelNetwork(t testing.TB, cfg Config) *network {
+	bare := cfg
+	bare.Helpers = nil
+	n := newNetwork(t, bare)
+	r, err := New(cfg, Options{
+		Devices: n.near, Clock: n.clock, Seed: [32]byte{1}, Helpers: []alg.Helper{ftp.New(), irc.New(), pptp.New(), tftp.New()},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		for _, w := range r.workers {
+			w.stack.close()
+		}
+	})
+	n.r = r
+	return n
+}
+
+// modelHelp gives helpers to both, and an FTP server inside to each family.
+func modelHelp(cfg *Config, all *plain.Config) {
+	for _, to := range []netip.AddrPort{port(client4, 21), port(client6, 21)} {
+		all.Forwards = append(all.Forwards, plain.Forward{Proto: int(packet.ProtoTCP), Port: 21, To: to})
+		cfg.NAT = append(cfg.NAT, modelForwardAt(packet.ProtoTCP, 21, modelOwn(to.Addr()), to))
+	}
+	for _, h := range []plain.Help{{Name: "ftp", Proto: 6, Port: 21}, {Name: "irc", Proto: 6, Port: 6667}, {Name: "pptp", Proto: 6, Port: 1723}, {Name: "tftp", Proto: 17, Port: 69}} {
+		all.Helps = append(all.Helps, h)
+		cfg.Helpers = append(cfg.Helpers, HelperRule{
+			Name: h.Name, Proto: uint8(h.Proto), Ports: []conntrack.PortRange{{First: h.Port, Last: h.Port}},
+		})
+	}
+}
+
 func modelForward(proto uint8, from netip.Addr, to netip.AddrPort) nat.Rule {
+	return modelForwardAt(proto, modelForwarded, from, to)
+}
+
+func modelForwardAt(proto uint8, at uint16, from netip.Addr, to netip.AddrPort) nat.Rule {
 	return nat.Rule{
 		Action: nat.DNAT, Proto: proto, Destination: []conntrack.AddrRange{{First: from, Last: from}},
-		Ports: []conntrack.PortRange{{First: modelForwarded, Last: modelForwarded}},
+		Ports: []conntrack.PortRange{{First: at, Last: at}},
 		To:    []conntrack.AddrRange{{First: to.Addr(), Last: to.Addr()}}, ToPorts: []conntrack.PortRange{{First: to.Port(), Last: to.Port()}},
 	}
 }
@@ -137,17 +206,37 @@ func (m *modelRun) close() {
 	}
 }
 
-// pick chooses one of n.
-func (m *modelRun) pick(n int) int { return rapid.IntRange(0, n-1).Draw(m.rt, "pick") }
+// pick chooses one of n: a small one rather than a large one, but with helpers each alike, or nobody would get beyond a
+// greeting before minutes pass.
+func (m *modelRun) pick(n int) int {
+	if !m.helped {
+		return rapid.IntRange(0, n-1).Draw(m.rt, "pick")
+	}
+	i := 0
+	for range bits.Len(uint(n-1)) + 1 {
+		if i *= 2; rapid.Bool().Draw(m.rt, "pick") {
+			i++
+		}
+	}
+	return i % n
+}
 
 // step lets one thing happen: a host sends, or time passes.
 func (m *modelRun) step() {
-	switch m.pick(40) {
+	every := 40
+	if m.helped {
+		every = 200
+	}
+	switch m.pick(every) {
 	case 0:
-		m.advance(time.Duration(m.pick(20_000)) * time.Millisecond)
+		d := time.Duration(m.pick(20_000)) * time.Millisecond
+		if m.advance(d); d > time.Second {
+			m.hosts.quiet(false)
+		}
 	case 1:
 		m.advance(time.Duration(1+m.pick(6)) * time.Minute)
 		m.hosts.grow()
+		m.hosts.quiet(true)
 		m.compare()
 	default:
 		for _, s := range m.hosts.next() {
@@ -186,7 +275,12 @@ func modelSummary(b []byte) string {
 	return s
 }
 
+// advance lets time pass, not just up to where a connection ends: its very moment is a second or so.
 func (m *modelRun) advance(d time.Duration) {
+	near := func(c plain.Connection) bool { return (c.Ends - d).Abs() <= modelSlack }
+	for all := m.model.Connections(); slices.ContainsFunc(all, near); {
+		d += modelSlack
+	}
 	m.note("%s pass", d)
 	m.n.tick(d)
 	if err := m.model.Advance(d, modelSides(m.n.collect())); err != nil {
@@ -201,7 +295,7 @@ func (m *modelRun) send(s modelPacket) {
 	out := m.n.send(modelSide[s.from], bytes.Clone(s.b))
 	sides := modelSides(out)
 	if err := m.model.Step(s.from, s.b, sides); err != nil {
-		m.fail("% x: %v\nthe model has\n%s", s.b, err, modelLines(m.model.Connections()))
+		m.fail("% x: %v\nthe model has\n%s%s", s.b, err, modelLines(m.model.Connections()), m.model.Dialogues())
 	}
 	if err := m.model.Allowed(); err != nil {
 		m.fail("% x: %v", s.b, err)
@@ -232,6 +326,13 @@ func modelBytes(frames []tun.Frame) (all [][]byte) {
 func (m *modelRun) end() {
 	m.compare()
 	m.count.Fast = m.n.r.Status().Fast
+	for name, c := range m.n.r.Status().Helpers {
+		m.count.Edits, m.count.Matched = m.count.Edits+c[alg.CountEdits], m.count.Matched+c[alg.CountMatched]
+		if name == "pptp" {
+			m.count.Calls += c["calls"]
+		}
+	}
+	m.count.Children, m.count.Data = m.hosts.children, m.hosts.data
 	m.count.Closed, m.count.Errors, m.count.Fragments = m.hosts.closed, m.hosts.errors, m.hosts.fragments
 	for range 2 {
 		m.advance(5 * time.Minute)
@@ -266,9 +367,18 @@ func (m *modelRun) compare() {
 		return name(a) == name(b) && (a.Ends-b.Ends).Abs() <= modelSlack
 	})
 	if !same {
-		m.fail("the router has\n%sthe model has\n%s", modelLines(got), modelLines(want))
+		m.fail("the router has\n%sthe model has\n%s%s", modelLines(got), modelLines(want), m.model.Dialogues())
 	}
 	m.count.Compared += len(got)
+	awaited := 0
+	for _, e := range m.n.r.table.Expectations(m.n.r.now(), 0) {
+		if e.Tuple.Proto != packet.ProtoGRE { // that of a call is always awaited while it has none
+			awaited++
+		}
+	}
+	if want := m.model.Awaited(); awaited != want {
+		m.fail("the router awaits %d connections, the model %d\n%s", awaited, want, m.model.Dialogues())
+	}
 }
 
 func modelLines(all []plain.Connection) string {
@@ -280,7 +390,7 @@ func modelLines(all []plain.Connection) string {
 }
 
 func plainConnection(f *Flow) plain.Connection {
-	proto := map[string]int{"tcp": 6, "udp": 17, "icmp": 1, "icmpv6": 58}[f.Proto]
+	proto := map[string]int{"tcp": 6, "udp": 17, "icmp": 1, "icmpv6": 58, "gre": 47}[f.Proto]
 	return plain.Connection{
 		Proto: proto, Original: plainEnds(&f.Original), Reply: plainEnds(&f.Reply), TCP: f.State,
 		Ends: time.Duration(math.Round(f.Timeout * float64(time.Second))),
@@ -295,6 +405,9 @@ func plainEnds(t *FlowTuple) [2]netip.AddrPort {
 			return [2]netip.AddrPort{port(src, 0), port(dst, *t.ICMPID)}
 		}
 		return [2]netip.AddrPort{port(src, *t.ICMPID), port(dst, 0)}
+	}
+	if t.SourcePort == nil { // GRE with no call ID
+		return [2]netip.AddrPort{port(src, 0), port(dst, 0)}
 	}
 	return [2]netip.AddrPort{port(src, *t.SourcePort), port(dst, *t.DestinationPort)}
 }

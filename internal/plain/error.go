@@ -93,11 +93,11 @@ func (e icmpError) check(got []byte, from netip.Addr, p *packet) error {
 // find there the packet as he sent it (RFC 5508, REQ-4 and REQ-5); it keeps nothing alive (REQ-6).
 func (r *Router) icmpError(in Side, p *packet, out [2][][]byte) error {
 	quoted := take(p.quote)
-	c, dir := r.find(quoted.proto, quoted.pair.inverse())
+	c, dir := r.about(quoted)
 	if c == nil || c.tuples[dir].dst.Addr() != p.pair.dst.Addr() {
 		return nothing(out)
 	}
-	if c.proto == tcpIP && p.hard() && !c.tcp.joined && !c.tcp.underWay(1-dir, quoted.segment().seq) {
+	if c.proto == tcpIP && p.hard() && !c.tcp.joined && !c.tcp.underWay(1-dir, c.control.sentAs(1-dir, quoted.segment().seq)) {
 		return nothing(out) // an attacker's, or too late to matter: RFC 5927, section 4.1
 	}
 	to := pair{p.pair.src, c.leaves(dir).dst}
@@ -112,10 +112,33 @@ func (r *Router) icmpError(in Side, p *packet, out [2][][]byte) error {
 	setPair(want, to)
 	inner := want[p.l.L4+8:]
 	setPair(inner, c.tuples[1-dir])
+	if got, err := join(out[r.egress(c, dir)], r.cfg.MTU[r.egress(c, dir)]); err == nil {
+		c.control.quoted(inner, 1-dir, got)
+	}
 	sums(inner)
 	decrementTTL(want)
 	sums(want)
 	return r.only(r.egress(c, dir), want, out)
+}
+
+// about is the connection of a quoted packet, and the direction of the error. Of enhanced GRE the quote names the call ID of
+// the one who did not get it: if two connections fit, it can't be told which.
+func (r *Router) about(quoted *packet) (c *conn, dir int) {
+	if quoted.proto != gre {
+		return r.find(quoted.proto, quoted.pair.inverse())
+	}
+	back, found := quoted.pair.inverse(), 0
+	for _, o := range r.conns {
+		for d, t := range o.tuples {
+			if o.proto == gre && t.src == back.src && t.dst.Addr() == back.dst.Addr() {
+				c, dir, found = o, d, found+1
+			}
+		}
+	}
+	if found != 1 {
+		return nil, 0
+	}
+	return c, dir
 }
 
 // hard reports errors that a host may end a TCP connection for, or send smaller segments: RFC 1122, section 4.2.3.9; RFC

@@ -11,7 +11,7 @@ import (
 func (r *Router) find(proto int, p pair) (*conn, int) {
 	for _, c := range r.conns {
 		for dir := range 2 {
-			if c.proto == proto && c.tuples[dir] == p {
+			if c.proto == proto && same(proto, c.tuples[dir], p) {
 				return c, dir
 			}
 		}
@@ -26,12 +26,16 @@ func (r *Router) begin(in Side, p *packet, out [2][][]byte) *conn {
 	if !p.mayBegin() || !c.tcp.begin(p) {
 		return nil
 	}
-	if !r.destination(c, in) {
+	switch e := r.takes(p); {
+	case p.proto == gre && r.callOf(c, p):
+	case e != nil:
+		r.follow(c, e, in, p, out)
+	case !r.destination(c, in):
 		return nil
-	}
-	if in == Inside {
+	case in == Inside:
 		r.source(c, p, out)
 	}
+	r.assign(c)
 	c.hairpin = in == Inside && r.isInside(c.tuples[1].src.Addr())
 	if c.clash = !r.differ(c, out); c.clash {
 		return c
@@ -52,7 +56,7 @@ func (r *Router) destination(c *conn, in Side) bool {
 			return true
 		}
 	}
-	m := r.mapped(func(m *mapping) bool { return m.proto == c.proto && m.outside == dst })
+	m := r.mapped(func(m *mapping) bool { return m.proto == c.proto && m.outside == dst && m.kind == "" })
 	if m == nil || !r.letsIn(m, c.tuples[0].src.Addr(), in) {
 		return false
 	}
@@ -70,10 +74,19 @@ func (r *Router) letsIn(m *mapping, from netip.Addr, in Side) bool {
 
 // source gives a connection from inside its outside endpoint (RFC 4787, REQ-1: the one that the inside endpoint has).
 func (r *Router) source(c *conn, p *packet, out [2][][]byte) {
+	r.sourceAt(c, r.own(Outside, c.tuples[0].src.Addr()), "", p, out)
+}
+
+// sourceAt is source for an outside address and a kind of mapping. GRE has no ports: its address alone changes.
+func (r *Router) sourceAt(c *conn, outside netip.Addr, kind string, p *packet, out [2][][]byte) {
 	inside := c.tuples[0].src
-	m := r.mapped(func(m *mapping) bool { return m.proto == c.proto && m.inside == inside })
+	if c.proto == gre {
+		c.tuples[1].dst = netip.AddrPortFrom(outside, inside.Port())
+		return
+	}
+	m := r.mapped(func(m *mapping) bool { return m.proto == c.proto && m.inside == inside && m.kind == kind })
 	if m == nil {
-		m = &mapping{proto: c.proto, inside: inside, outside: netip.AddrPortFrom(r.own(Outside, inside.Addr()), inside.Port())}
+		m = &mapping{proto: c.proto, kind: kind, inside: inside, outside: netip.AddrPortFrom(outside, inside.Port())}
 		if chosen, ok := cameOut(out); ok && p.ttl > 1 {
 			m.outside = netip.AddrPortFrom(m.outside.Addr(), chosen)
 		}
@@ -86,6 +99,9 @@ func (r *Router) source(c *conn, p *packet, out [2][][]byte) {
 func (r *Router) differ(c *conn, out [2][][]byte) bool {
 	if o, _ := r.find(c.proto, c.tuples[1]); o == nil {
 		return true
+	}
+	if c.proto == gre {
+		return false
 	}
 	if m := c.mappings[0]; m != nil {
 		return r.mapped(func(o *mapping) bool { return o == m }) == nil // a new one has a port that nobody has
@@ -105,6 +121,11 @@ func (r *Router) mapped(fits func(*mapping) bool) *mapping {
 			}
 		}
 	}
+	for _, e := range r.awaits {
+		if e.holds != nil && fits(e.holds) {
+			return e.holds
+		}
+	}
 	return nil
 }
 
@@ -113,22 +134,22 @@ func (r *Router) mapped(fits func(*mapping) bool) *mapping {
 // parity (REQ-4).
 func (r *Router) Allowed() error {
 	seen := map[string]*mapping{}
-	for _, c := range r.conns {
-		for _, m := range c.mappings {
-			if m == nil {
-				continue
-			}
-			name := fmt.Sprint(m.proto, m.outside)
-			if o := seen[name]; o != nil && o != m {
-				return fmt.Errorf("%s stands for %s and for %s", name, o.inside, m.inside)
-			}
-			seen[name] = m
-			if err := r.fair(m); err != nil {
-				return fmt.Errorf("%s for %s: %w", name, m.inside, err)
-			}
+	var wrong error
+	r.mapped(func(m *mapping) bool {
+		name := fmt.Sprint(m.proto, m.outside)
+		if o := seen[name]; o != nil && o != m {
+			wrong = fmt.Errorf("%s stands for %s and for %s", name, o.inside, m.inside)
 		}
+		seen[name] = m
+		if err := r.fair(m); err != nil {
+			wrong = fmt.Errorf("%s for %s: %w", name, m.inside, err)
+		}
+		return wrong != nil
+	})
+	if wrong == nil {
+		wrong = r.callIDs()
 	}
-	return nil
+	return wrong
 }
 
 func (r *Router) fair(m *mapping) error {

@@ -14,6 +14,7 @@ const (
 	icmp  = 1
 	tcpIP = 6
 	udp   = 17
+	gre   = 47
 	icmp6 = 58
 )
 
@@ -52,6 +53,8 @@ func take(b []byte) *packet {
 		}
 	case l.Proto == icmp || l.Proto == icmp6:
 		p.quote = t[8:]
+	case l.Proto == gre: // enhanced GRE names its receiver's call ID only: RFC 2637, section 4.1
+		to = binary.BigEndian.Uint16(t[6:])
 	default:
 		from, to = binary.BigEndian.Uint16(t), binary.BigEndian.Uint16(t[2:])
 	}
@@ -95,6 +98,8 @@ func setPair(b []byte, to pair) {
 		if p.quote == nil {
 			binary.BigEndian.PutUint16(t[4:], max(to.src.Port(), to.dst.Port()))
 		}
+	case p.proto == gre:
+		binary.BigEndian.PutUint16(t[6:], to.dst.Port())
 	default:
 		binary.BigEndian.PutUint16(t, to.src.Port())
 		binary.BigEndian.PutUint16(t[2:], to.dst.Port())
@@ -139,6 +144,8 @@ func sums(b []byte) {
 	pseudo := sum16(l.Src) + sum16(l.Dst) + uint64(l.Proto) + uint64(len(t))
 	at := map[int]int{icmp: 2, icmp6: 2, tcpIP: 16, udp: 6}[l.Proto]
 	switch {
+	case l.Proto == gre:
+		return // has none
 	case l.Proto == icmp:
 		pseudo = 0
 	case l.Proto == udp && t[6] == 0 && t[7] == 0:

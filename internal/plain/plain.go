@@ -33,6 +33,7 @@ type Config struct {
 	Networks []netip.Prefix  // all that is inside
 	MTU      [2]int          // bytes, by side
 	Forwards []Forward
+	Helps    []Help
 }
 
 // Forward sends what comes to a port of the outside address of a family to an inside host.
@@ -48,6 +49,7 @@ type Router struct {
 	now     time.Duration
 	conns   []*conn
 	waiting []*datagram
+	awaits  []*expectation // oldest first
 }
 
 // New returns a router at time 0 that knows of no connection.
@@ -70,6 +72,10 @@ type conn struct {
 	replied  bool
 	deadline time.Duration
 	tcp      tcp
+
+	help    string   // "": none
+	control *control // of TCP with a helper
+	master  *conn    // that announced it
 }
 
 // leaves is what packets of a direction carry when they leave.
@@ -78,6 +84,7 @@ func (c *conn) leaves(dir int) pair { return c.tuples[1-dir].inverse() }
 // mapping is an inside endpoint and the outside one that stands for it, while a connection uses it.
 type mapping struct {
 	proto           int
+	kind            string // "": of what inside hosts begin; kept: of what they await; own: of what follows its master outside
 	inside, outside netip.AddrPort
 }
 
@@ -99,22 +106,29 @@ func (r *Router) Step(in Side, b []byte, out [2][][]byte) error {
 		if c = r.begin(in, p, out); c == nil {
 			return r.refused(in, p, out)
 		}
-	} else if !c.track(r.now, dir, p) {
+	} else if !c.track(r.now, dir, c.control.owned(dir, p)) {
 		return r.reopen(in, p, c, out, b)
 	}
 	if c.clash && p.ttl > 1 {
 		return r.told(in, p, hostUnreachable(p), out)
 	}
-	if err := r.deliver(in, c, dir, p, largest, out); err != nil {
+	if err := r.deliver(in, c, dir, p, largest, fresh, out); err != nil {
 		return err
 	}
 	if fresh && p.ttl > 1 && !r.tooBig(r.egress(c, dir), p, largest) {
 		r.conns = append(r.conns, c)
 	}
 	if c.tcp.gone {
-		r.conns = slices.DeleteFunc(r.conns, func(o *conn) bool { return o == c })
+		r.end(func(o *conn) bool { return o == c })
 	}
 	return nil
+}
+
+// end ends connections, and what they have announced. Of PPTP its calls end too.
+func (r *Router) end(over func(*conn) bool) {
+	r.conns = slices.DeleteFunc(r.conns, over)
+	r.awaits = slices.DeleteFunc(r.awaits, func(e *expectation) bool { return e.deadline <= r.now || over(e.master) })
+	r.conns = slices.DeleteFunc(r.conns, func(c *conn) bool { return c.proto == gre && c.master != nil && over(c.master) })
 }
 
 // refused is for a packet that may begin no connection: an inside host is told when the router itself has nothing there
@@ -133,12 +147,12 @@ func (r *Router) reopen(in Side, p *packet, c *conn, out [2][][]byte, b []byte) 
 	if !c.tcp.over {
 		return nothing(out)
 	}
-	r.conns = slices.DeleteFunc(r.conns, func(o *conn) bool { return o == c })
+	r.end(func(o *conn) bool { return o == c })
 	return r.Step(in, b, out)
 }
 
 // deliver checks that the packet came out as it must: translated, or as an error to its sender.
-func (r *Router) deliver(in Side, c *conn, dir int, p *packet, largest int, out [2][][]byte) error {
+func (r *Router) deliver(in Side, c *conn, dir int, p *packet, largest int, fresh bool, out [2][][]byte) error {
 	side := r.egress(c, dir)
 	switch {
 	case p.ttl <= 1:
@@ -146,8 +160,15 @@ func (r *Router) deliver(in Side, c *conn, dir int, p *packet, largest int, out 
 	case r.tooBig(side, p, largest):
 		return r.told(in, p, packetTooBig(p, r.cfg.MTU[side]), out)
 	}
+	if c.help == "tftp" {
+		r.tftp(c, dir, p)
+	}
+	mtu := min(r.cfg.MTU[in], r.cfg.MTU[side])
+	if c.control != nil && !fresh {
+		return c.control.pass(side, dir, p, mtu, out)
+	}
 	want := p.rewritten(c.leaves(dir))
-	want = clampMSS(want, min(r.cfg.MTU[in], r.cfg.MTU[side]))
+	want = clampMSS(want, mtu)
 	return r.only(side, want, out)
 }
 
@@ -224,6 +245,11 @@ func (r *Router) told(in Side, p *packet, e icmpError, out [2][][]byte) error {
 func (r *Router) Advance(d time.Duration, out [2][][]byte) error {
 	r.now += d
 	due := r.expire()
+	for _, c := range slices.Clone(r.conns) {
+		if c.control != nil {
+			c.control.passes()
+		}
+	}
 	for side := range 2 {
 		for _, b := range out[side] {
 			i := slices.IndexFunc(due, func(d *datagram) bool { return int(d.in) == side && r.tells(d, b) })
@@ -251,7 +277,7 @@ func (r *Router) tells(d *datagram, b []byte) bool {
 
 // expire ends what has had its time, and returns the datagrams whose sender is told.
 func (r *Router) expire() (due []*datagram) {
-	r.conns = slices.DeleteFunc(r.conns, func(c *conn) bool { return c.deadline <= r.now })
+	r.end(func(c *conn) bool { return c.deadline <= r.now })
 	r.waiting = slices.DeleteFunc(r.waiting, func(d *datagram) bool {
 		if d.deadline <= r.now && d.first() != nil && !isError(d.first()) { // none about an error: RFC 1122, section 3.2.2
 			due = append(due, d)

@@ -67,6 +67,9 @@ type tcp struct {
 	asked    *uint32 // the last segment was a SYN that was ignored: what would acknowledge it
 	askedBy  int     // its direction
 	over     bool    // the last segment begins another connection
+	tried    int     // direction+1 of the last segment, an end that was refused; 0: it was none
+	torn     bool    // both ends have one
+	settled  bool    // established, and answered
 	gone     bool    // nothing is left
 }
 
@@ -171,7 +174,7 @@ func (s *tcp) next(dir int, g segment) (string, fate) {
 	case s.short == "SR" && dir == 1 && g.kind == "ACK" && s.crossed: // simultaneous open: RFC 9293, figure 8
 		return "ES", believed
 	case next == "==", next == "!!", asked && g.kind == "ACK" && s.short == "LA": // the latter challenges the SYN: RFC 5961, section 4
-		s.asked, s.last, s.lastBy, s.repeats = nil, g, dir, 0
+		s.asked, s.last, s.lastBy, s.repeats, s.tried = nil, g, dir, 0, 0
 		if g.kind == "SYN" {
 			s.asked, s.askedBy = &g.end, dir
 		}
@@ -195,11 +198,24 @@ func (s *tcp) judge(dir int, g segment) fate {
 	case s.joined, reset && closing(s.short): // no window is known, or none is asked
 		return believed
 	case ahead:
+		s.tear(dir, g)
 		return refused
 	case before: // an old one, perhaps: the receiver knows (RFC 9293, section 3.10.7.4)
 		return ignored
 	}
 	return believed
+}
+
+// tear notes an end, by FIN or RST, that is refused. If both ends have one, it is the router that has lost track.
+func (s *tcp) tear(dir int, g segment) {
+	ends := func(kind string) bool { return kind == "FIN" || kind == "RST" }
+	switch other := 2 - dir; {
+	case !ends(g.kind) || !s.settled:
+	case s.tried == other, s.tried == 0 && s.lastBy != dir && ends(s.last.kind):
+		s.torn = true
+	default:
+		s.tried = dir + 1
+	}
 }
 
 // reset begins anew with a SYN that was ignored and the SYN+ACK that answers it.
@@ -242,6 +258,7 @@ func (s *tcp) doubts(dir int, g segment) bool {
 
 // note remembers what was sent and what was acknowledged.
 func (s *tcp) note(dir int, g segment) {
+	s.tried = 0
 	if g == s.last && dir == s.lastBy && g.kind == "ACK" {
 		s.repeats++
 	} else {
@@ -274,8 +291,12 @@ func (s *tcp) underWay(dir int, seq uint32) bool {
 func (c *conn) track(now time.Duration, dir int, p *packet) bool {
 	was := c.tcp.short
 	if p.proto == tcpIP && !c.tcp.step(dir, p) {
+		if c.tcp.torn {
+			c.deadline, c.tcp.torn = min(c.deadline, now+unanswered), false
+		}
 		return false
 	}
+	c.tcp.settled = c.tcp.settled || c.replied && c.tcp.short == "ES"
 	rst := p.proto == tcpIP && p.segment().kind == "RST"
 	if !c.replied && rst && !c.tcp.ignored {
 		c.tcp.gone = true // refused at its first segment: nothing to keep
@@ -293,8 +314,10 @@ func (c *conn) track(now time.Duration, dir int, p *packet) bool {
 }
 
 // dynamic reports whether only packets that an inside host sends refresh the connection (RFC 4787, REQ-6). Between two
-// inside hosts all do.
-func (c *conn) dynamic() bool { return (c.mappings[0] != nil || c.mappings[1] != nil) && !c.hairpin }
+// inside hosts all do, and so they do where the connection was announced.
+func (c *conn) dynamic() bool {
+	return (c.mappings[0] != nil || c.mappings[1] != nil) && !c.hairpin && c.master == nil
+}
 
 // inward is the direction of packets to the inside host that the mapping is for.
 func (c *conn) inward() int {
@@ -308,6 +331,8 @@ func (c *conn) timeout() time.Duration {
 	switch {
 	case c.proto == udp:
 		return udpLasts
+	case c.proto == gre:
+		return c.greLasts()
 	case c.proto != tcpIP:
 		return icmpLasts
 	case c.tcp.short != "ES" || c.tcp.doubted:

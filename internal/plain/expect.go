@@ -1,0 +1,97 @@
+package plain
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+)
+
+// expectation is a connection that helpers await, and what becomes of it.
+type expectation struct {
+	master *conn
+	proto  int
+	from   netip.Addr     // not valid: anybody
+	to     netip.AddrPort // as its first packet comes in
+
+	source   netip.Addr     // leaves with this source address; not valid: as any connection
+	leads    netip.AddrPort // where it goes
+	holds    *mapping       // that stands for it, nil: none
+	deadline time.Duration
+}
+
+// await adds an expectation. The same again of one master is renewed; false: another one awaits the same packets.
+func (r *Router) await(e *expectation, most int) bool {
+	e.deadline = r.now + awaited
+	for i, o := range r.awaits {
+		if o.proto != e.proto || o.to != e.to || o.from.IsValid() && e.from.IsValid() && o.from != e.from {
+			continue
+		}
+		if o.master != e.master || o.from != e.from {
+			return false
+		}
+		r.awaits = slices.Delete(r.awaits, i, i+1)
+		break
+	}
+	mine := func(o *expectation) bool { return o.master == e.master }
+	count := 0
+	for _, o := range r.awaits {
+		if mine(o) {
+			count++
+		}
+	}
+	if count >= most { // the oldest gives way
+		i := slices.IndexFunc(r.awaits, mine)
+		r.awaits = slices.Delete(r.awaits, i, i+1)
+	}
+	r.awaits = append(r.awaits, e)
+	return true
+}
+
+// awaited is how long a connection is awaited.
+const awaited = 5 * time.Minute
+
+// withdraw ends what a connection awaits.
+func (r *Router) withdraw(master *conn) {
+	r.awaits = slices.DeleteFunc(r.awaits, func(e *expectation) bool { return e.master == master })
+}
+
+// takes is the expectation of a first packet, which is used up by it. Only a SYN begins a connection of TCP.
+func (r *Router) takes(p *packet) *expectation {
+	if p.proto == tcpIP && p.segment().kind != "SYN" {
+		return nil
+	}
+	for i, e := range r.awaits {
+		if e.proto == p.proto && e.to == p.pair.dst && (!e.from.IsValid() || e.from == p.pair.src.Addr()) {
+			r.awaits = slices.Delete(r.awaits, i, i+1)
+			return e
+		}
+	}
+	return nil
+}
+
+// follow makes a new connection the child of who announced it.
+func (r *Router) follow(c *conn, e *expectation, in Side, p *packet, out [2][][]byte) {
+	c.master, c.tuples[1].src, c.mappings[1] = e.master, e.leads, e.holds
+	switch {
+	case e.source.IsValid() && e.source != p.pair.src.Addr():
+		r.sourceAt(c, e.source, "own", p, out)
+	case !e.source.IsValid() && in == Inside && e.to.Addr() == r.own(Outside, e.to.Addr()): // as any hairpin
+		r.source(c, p, out)
+	}
+}
+
+// reserve returns the mapping by which an inside endpoint can be reached: that of a connection which came of an earlier
+// announcement, if that is what was told to the other end, or a new one.
+func (r *Router) reserve(proto int, outside netip.Addr, inside netip.AddrPort, told uint16) *mapping {
+	m := &mapping{proto: proto, kind: "kept", inside: inside, outside: netip.AddrPortFrom(outside, told)}
+	if o := r.mapped(func(o *mapping) bool { return *o == *m }); o != nil {
+		return o
+	}
+	return m
+}
+
+// Awaited returns how many connections of TCP and UDP are awaited.
+func (r *Router) Awaited() int {
+	r.expire()
+	return len(r.awaits)
+}
