@@ -124,6 +124,22 @@ func TestWheel(t *testing.T) {
 	}
 }
 
+// TestWheelOnTime: what is due at the moment at which its list is emptied ends at that moment, not a tick later.
+func TestWheelOnTime(t *testing.T) {
+	w := newWorld(t, nil)
+	id := w.pass(udp(hostA, 1, hostB, 2)).ID
+	due := Time(int64(w.now)>>levelShift[1]+3) << levelShift[1]
+	w.t.SetTimeout(w.now, id, due-w.now)
+	w.now = due - 1
+	if n := w.t.Step(0, w.now, 1000); n != 0 {
+		t.Fatalf("%d ended before their time", n)
+	}
+	w.now = due
+	if n := w.t.Step(0, w.now, 1000); n != 1 {
+		t.Fatalf("%d ended at their time, want 1", n)
+	}
+}
+
 // TestStepIsBounded: a million flows whose time comes at once cost no call more than its budget.
 func TestStepIsBounded(t *testing.T) {
 	n := 100_000
