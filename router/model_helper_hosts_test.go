@@ -240,7 +240,10 @@ func (h *modelHosts) quiet(minutes bool) {
 	h.flying = slices.DeleteFunc(h.flying, func(p modelPacket) bool {
 		l := layout(p.b)
 		src, dst := modelEnds(l, p.b)
-		return minutes && l.Proto == packet.ProtoGRE || l.Proto == packet.ProtoTCP && (l.Fragment() || slices.Contains(own, src.Port()) || slices.Contains(own, dst.Port()))
+		if l.Proto != packet.ProtoTCP {
+			return minutes && l.Proto == packet.ProtoGRE
+		}
+		return l.Fragment() || slices.Contains(own, src.Port()) || slices.Contains(own, dst.Port())
 	})
 	for _, d := range h.dialogues {
 		for i := range d.ends {

@@ -111,7 +111,9 @@ func (h *modelHosts) speak() {
 	case 6:
 		h.unasked()
 	case 7:
-		h.astray()
+		if !h.helped { // of connections that are joined in the middle the runs without helpers make enough
+			h.astray()
+		}
 	default:
 		h.talk()
 	}

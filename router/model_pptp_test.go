@@ -165,5 +165,9 @@ func (c *modelPAC) speak(h *modelHosts, s *modelSpeaker) {
 // until the helper looks again there is nothing then for the next.
 func (h *modelHosts) tunnel(from, to netip.Addr, id uint16) {
 	h.ipID++
-	h.send(from, testpkt.GREv1{Src: from, Dst: to, CallID: id, HasSeq: true, Seq: uint32(h.ipID), Payload: pattern(1 + h.pick(600)), TTL: uint8(64 - 62*(h.pick(8)/7))}.Bytes())
+	g := testpkt.GREv1{Src: from, Dst: to, CallID: id, HasSeq: true, Seq: uint32(h.ipID), Payload: pattern(1 + h.pick(600)), TTL: 64}
+	if h.pick(8) == 0 {
+		g.TTL = 2
+	}
+	h.send(from, g.Bytes())
 }

@@ -57,7 +57,7 @@ func TestModel(t *testing.T) {
 			rapid.Check(t, func(rt *rapid.T) { total.add(modelTraffic(t, rt, fast, helped)) })
 			t.Logf("%+v", total)
 			little := total.Out < total.Sent/3 || total.Compared == 0 || total.Closed == 0 || total.Errors == 0 ||
-				helped && (total.Edits < 100 || total.Children < 50 || total.Calls < 20 || total.Data < 100)
+				helped && total.Sent > 50_000 && (total.Edits < 400 || total.Children < 300 || total.Calls < 100 || total.Data < 80)
 			if total.Sent > 5000 && little {
 				t.Errorf("too little came through to show anything: %+v", total)
 			}

@@ -2,8 +2,9 @@
 // them, computes every checksum anew, and knows no fast path, shard, lock or pool. It shares no code with the product
 // but the reader of packets that tests use (internal/testpkt), so that what it and the router agree on was said twice.
 //
-// The one thing that it leaves to the router is chance: where a rule allows several outside ports, it takes the one
-// that the router chose and checks that the choice was allowed.
+// The one thing that it leaves to the router is chance: where a rule allows several outside ports or call IDs, it takes the
+// one that the router chose and checks that the choice was allowed. And it does not say how bytes that a helper held are cut
+// into segments when they leave.
 package plain
 
 import (

@@ -258,8 +258,9 @@ func (s *tcp) doubts(dir int, g segment) bool {
 
 // note remembers what was sent and what was acknowledged.
 func (s *tcp) note(dir int, g segment) {
+	between := s.tried == 2-dir // the other end said something
 	s.tried = 0
-	if g == s.last && dir == s.lastBy && g.kind == "ACK" {
+	if g == s.last && dir == s.lastBy && g.kind == "ACK" && !between {
 		s.repeats++
 	} else {
 		s.last, s.lastBy, s.repeats = g, dir, 0
