@@ -1,6 +1,7 @@
 package alg
 
 import (
+	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
@@ -452,4 +453,28 @@ func TestHeldHeaders(t *testing.T) {
 			t.Errorf("segment %d: seq %d, ack %d, flags %x, %q", i, hdr.Seq(), hdr.Ack(), hdr.Flags(), hdr.Payload())
 		}
 	}
+}
+
+// TestHeldUrgent: the urgent pointer counts from the first byte of the segment that had it, and names the same byte when only
+// the end of that segment waited (RFC 9293, section 3.1).
+func TestHeldUrgent(t *testing.T) {
+	w := open(t, "HELLO 1\n")
+	seq := w.ends[0].isn + 1
+	w.raw(0, testpkt.TCP{Seq: seq, Ack: 5001, Flags: packet.FlagACK | packet.FlagURG, Urgent: 4, Payload: []byte("x\nHEL")}, packet.Meta{})
+	if n := len(w.segments()); n != 1 {
+		t.Fatalf("%d packets left before the line was whole, want 1", n)
+	}
+	w.raw(0, testpkt.TCP{Seq: seq + 5, Ack: 5001, Flags: packet.FlagACK, Payload: []byte("LO 1\n")}, packet.Meta{})
+	for _, b := range w.segments() {
+		h, _ := packet.Parse(b)
+		hdr := packet.TCP(b[h.L4:])
+		if string(hdr.Payload()) != "HEL" {
+			continue
+		}
+		if at := hdr.Seq() + uint32(binary.BigEndian.Uint16(hdr[18:])); at != seq+4 || hdr.Flags()&packet.FlagURG == 0 {
+			t.Errorf("byte %d is urgent, want 4", at-seq)
+		}
+		return
+	}
+	t.Error("what waited did not leave")
 }
