@@ -71,9 +71,9 @@ func packets(out [][]byte, mtu int) (all [][]byte, err error) {
 	return all, nil
 }
 
-// checkBytes compares the segments that came out with the pieces that leave.
-func (k *control) checkBytes(dir int, p *packet, got [][]byte, leaves []piece) error {
-	want, fin := map[int]byte{}, -1 // by their places in the translated stream
+// wanted are bytes by their places in the translated stream, and where the FIN stands, -1: there is none.
+func (k *control) wanted(dir int, leaves []piece) (want map[int]byte, fin int) {
+	want, fin = map[int]byte{}, -1
 	for _, w := range leaves {
 		for i, b := range w.data {
 			text := k.reading.bytesOf(dir, w.at+i, b)
@@ -85,12 +85,17 @@ func (k *control) checkBytes(dir int, p *packet, got [][]byte, leaves []piece) e
 			fin = k.reading.image(dir, w.end())
 		}
 	}
-	s, ended := &k.said[dir], false
-	arrived := k.reading.image(dir, s.acked)
-	seen := map[int]bool{}
+	return want, fin
+}
+
+// checkBytes compares the segments that came out with the pieces that leave.
+func (k *control) checkBytes(dir int, p *packet, got [][]byte, leaves []piece) error {
+	want, fin := k.wanted(dir, leaves)
+	arrived := k.reading.image(dir, k.said[dir].acked)
+	seen, ended := map[int]bool{}, false
 	for _, b := range got {
 		g := take(b)
-		at, data := s.place(g.segment().seq), b[g.l.Payload:g.l.Len]
+		at, data := k.said[dir].place(g.segment().seq), b[g.l.Payload:g.l.Len]
 		for i, c := range data {
 			if w, ok := want[at+i]; !ok || w != c {
 				return fmt.Errorf("%q left at %d; of what both ends said that is not there", data, at)

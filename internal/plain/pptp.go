@@ -307,10 +307,10 @@ func (t *pptpTalk) over(l *call) {
 	t.calls = slices.DeleteFunc(t.calls, func(o *call) bool { return o == l })
 }
 
-// move is a message about a call that is there: it names the call by its sender's ID or, in an answer, by the other's.
-func (t *pptpTalk) move(dir, kind int, d pptpKind, good bool, b []byte) {
-	own := binary.BigEndian.Uint16(b[12:])
-	l := t.find(dir, own, false)
+// named is the call that a message is about: it names the call by its sender's ID or, in an answer, by the other's. nil:
+// none, or it is not its sender's to say.
+func (t *pptpTalk) named(dir, kind int, d pptpKind, b []byte) *call {
+	l := t.find(dir, binary.BigEndian.Uint16(b[12:]), false)
 	if d.peer != 0 {
 		l = t.find(1-dir, binary.BigEndian.Uint16(b[d.peer:]), true)
 	}
@@ -318,30 +318,60 @@ func (t *pptpTalk) move(dir, kind int, d pptpKind, good bool, b []byte) {
 		l = t.onlyDialling(1 - dir)
 	}
 	if l == nil || (l.pns == dir) != (d.from == "pns") {
+		return nil
+	}
+	return l
+}
+
+// move is a message about a call that is there.
+func (t *pptpTalk) move(dir, kind int, d pptpKind, good bool, b []byte) {
+	l := t.named(dir, kind, d, b)
+	if l == nil {
 		return
 	}
-	outgoing := l.state == "dialling" || l.state == "answered"
-	switch waits := l.state == "ringing" || l.state == "accepted"; {
-	case kind == 13: // Call-Disconnect-Notify
-		t.over(l)
-	case kind == 12: // Call-Clear-Request
+	own := binary.BigEndian.Uint16(b[12:])
+	switch kind {
+	case 8: // Outgoing-Call-Reply
+		t.outgoingReply(l, dir, own, good)
+	case 10: // Incoming-Call-Reply
+		t.incomingReply(l, dir, own, good)
+	case 11: // Incoming-Call-Connected
+		if l.state == "accepted" || l.state == "connected" {
+			t.connect(l, "connected")
+		}
+	case 12: // Call-Clear-Request
 		if l.state != "clearing" {
 			l.state, l.deadline = "clearing", t.now+answerTime
 		}
-	case kind == 8 && !good && (outgoing || l.state == "clearing"), kind == 10 && !good && !outgoing:
+	case 13: // Call-Disconnect-Notify
 		t.over(l)
-	case kind == 8 && good && l.state == "clearing": // the two crossed
+	}
+}
+
+func (l *call) outgoing() bool { return l.state == "dialling" || l.state == "answered" }
+
+func (t *pptpTalk) outgoingReply(l *call, dir int, own uint16, good bool) {
+	switch clearing := l.state == "clearing"; {
+	case !l.outgoing() && !clearing:
+	case !good:
+		t.over(l)
+	default:
 		t.learn(l, dir, own)
-	case kind == 8 && good && outgoing:
-		t.learn(l, dir, own)
-		t.connect(l, "answered")
-	case kind == 10 && good && waits:
+		if !clearing { // else the two crossed
+			t.connect(l, "answered")
+		}
+	}
+}
+
+func (t *pptpTalk) incomingReply(l *call, dir int, own uint16, good bool) {
+	switch {
+	case !good && !l.outgoing():
+		t.over(l)
+	case good && (l.state == "ringing" || l.state == "accepted"):
 		t.learn(l, dir, own)
 		if l.state != "accepted" {
 			l.state, l.deadline = "accepted", t.now+answerTime
 		}
-	case kind == 11 && (l.state == "accepted" || l.state == "connected"):
-		t.connect(l, "connected")
 	}
 }
 
