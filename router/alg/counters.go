@@ -12,7 +12,7 @@ const (
 	CountDetached      = "detached"       // of them, before their end
 	CountEdits         = "edits"          // replacements in the stream or in datagrams
 	CountCreated       = "expect-created" // expectations, renewed ones too
-	CountMatched       = "expect-matched"
+	CountMatched       = "expect-matched" // by a first packet, that may be dropped yet
 	CountExpired       = "expect-expired"
 	CountRefusedBusy   = "expect-refused-busy"   // overlaps another
 	CountRefusedFull   = "expect-refused-full"   // the table is full

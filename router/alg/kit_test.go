@@ -415,6 +415,9 @@ func TestExpectations(t *testing.T) {
 	if c.Status&conntrack.Expected == 0 || c.Helper != 0 || w.kit.MasterHelper(c.Master) != "toy" {
 		t.Errorf("child %+v", c)
 	}
+	if reason := w.table.Confirm(0, w.now, &c); reason != packet.NotDropped {
+		t.Fatal(reason)
+	}
 	w.kit.Tick(w.now)
 	w.now += 11e9
 	w.table.Step(0, w.now, 100)

@@ -11,13 +11,17 @@ func (t *Table) Confirm(shard int, now Time, c *Conn) packet.DropReason {
 	}
 	keys := [2]key{c.Tuples[Original].key(), c.Tuples[Reply].key()}
 	hashes := [2]uint64{keys[0].hash(&t.secret), keys[1].hash(&t.secret)}
+	awaited := c.state.expect == 0 || t.expect.claim(c.state.expect)
 	t.lockAll()
-	reason := t.confirmLocked(shard, now, c, &keys, &hashes)
+	reason := t.confirmLocked(shard, now, c, &keys, &hashes, awaited)
 	t.unlockAll()
+	if id := c.state.expect; id != 0 && awaited {
+		t.expect.settle(id, reason == packet.NotDropped && !c.Merged)
+	}
 	return reason
 }
 
-func (t *Table) confirmLocked(shard int, now Time, c *Conn, keys *[2]key, hashes *[2]uint64) packet.DropReason {
+func (t *Table) confirmLocked(shard int, now Time, c *Conn, keys *[2]key, hashes *[2]uint64, awaited bool) packet.DropReason {
 	var winner, other hit
 	t.shards[shard].touch(hashes)
 	for _, s := range t.shards {
@@ -31,6 +35,9 @@ func (t *Table) confirmLocked(shard int, now Time, c *Conn, keys *[2]key, hashes
 	}
 	if winner.e != nil || other.e != nil {
 		return t.resolve(shard, now, c, &winner, &other, hashes)
+	}
+	if !awaited {
+		return packet.Clash // with whom its expectation let in meanwhile
 	}
 	return t.insert(shard, now, c, hashes, 0)
 }

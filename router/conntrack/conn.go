@@ -97,6 +97,7 @@ type l4state struct {
 	count    counter // the packet itself
 	timeouts uint16  // which set
 	inbound  bool
+	expect   ExpectID // that let it in, 0: none
 }
 
 // begin makes c the unconfirmed connection of a first packet.

@@ -75,7 +75,8 @@ type Expectation struct {
 	NAT       ExpectNAT
 	Deadline  Time // set by Expect; 0: none
 
-	host hostKey // that the master serves; set by Expect
+	host    hostKey // that the master serves; set by Expect
+	claimed bool    // a connection that it let in is being confirmed
 }
 
 // target is the part of an expectation that must agree whole.
@@ -335,12 +336,13 @@ type matched struct {
 	nat      ExpectNAT
 }
 
-// match finds the expectation of a first packet. It stays until consume.
+// match finds the expectation of a first packet. It stays until the connection is confirmed: a packet that is dropped before
+// leaves all as it was, as spec conntrack.md, section 8, has it; by section 3 it would be used up here.
 func (x *expectations) match(now Time, tuple *Tuple, m *matched) bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	for _, e := range x.byTarget[tuple.target()] {
-		if e.Inactive || e.Deadline != 0 && e.Deadline <= now || !e.admits(tuple) {
+		if e.Inactive || e.claimed || e.Deadline != 0 && e.Deadline <= now || !e.admits(tuple) {
 			continue
 		}
 		*m = matched{id: e.ID, master: e.Master, helper: e.Helper, srcID: tuple.SrcID, timeouts: e.Timeouts, nat: e.NAT}
@@ -388,15 +390,29 @@ func (x *expectations) inherit(now Time, m *matched) bool {
 	return true
 }
 
-// consume uses an expectation up; false: another packet did before.
-func (x *expectations) consume(id ExpectID) bool {
+// claim keeps an expectation for a connection that is about to be confirmed; false: another one used it up meanwhile.
+func (x *expectations) claim(id ExpectID) bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	e := x.byID[id]
-	if e != nil && !e.Permanent {
-		x.remove(e)
+	if e == nil || e.claimed {
+		return false
 	}
-	return e != nil
+	e.claimed = !e.Permanent
+	return true
+}
+
+// settle ends a claim: an expectation is used up by the connection, or awaits another.
+func (x *expectations) settle(id ExpectID, used bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	switch e := x.byID[id]; {
+	case e == nil || e.Permanent:
+	case used:
+		x.remove(e)
+	default:
+		e.claimed = false
+	}
 }
 
 // removeMasters removes all expectations of masters that ended. No shard is locked.

@@ -67,6 +67,59 @@ func TestExpectationIsUsedOnce(t *testing.T) {
 	w.snap(child)
 }
 
+// TestExpectationOutlivesRefusal: a first packet that is dropped before its connection is confirmed leaves the expectation for
+// the next one, and two that come at once don't both use it (spec conntrack.md, section 8).
+func TestExpectationOutlivesRefusal(t *testing.T) {
+	w := newWorld(t, nil)
+	master := w.handshake(nil)
+	id := w.expect(ftpExpect(master, 5000))
+	w.track(syn(dataSYN, 5000)) // and then dropped
+	w.want(InfoRelated, Expected)
+	other := syn(dataSYN, 5000)
+	other[21]++
+	w.track(other)
+	w.want(InfoRelated, Expected)
+	late := w.c
+
+	// While one is being confirmed no other takes it.
+	if !w.t.expect.claim(id) || w.t.expect.claim(id) {
+		t.Fatal("claimed twice")
+	}
+	early := late
+	if reason := w.t.Confirm(0, w.now, &early); reason != packet.Clash {
+		t.Fatalf("let in while another claims: %s", reason)
+	}
+	w.track(other)
+	w.want(InfoNew, 0)
+	w.t.expect.settle(id, false)
+
+	// One that can't be confirmed leaves it, too: its reply tuple is taken.
+	w.track(syn(dataSYN, 5000))
+	stuck := w.c
+	stuck.Tuples[Reply] = w.snap(master).Tuples[Reply]
+	if reason := w.t.Confirm(0, w.now, &stuck); reason != packet.Clash || len(w.t.Expectations(w.now, master)) != 1 {
+		t.Fatalf("%s, %+v", reason, w.t.Expectations(w.now, master))
+	}
+
+	child := w.pass(syn(dataSYN, 5000)).ID
+	w.want(InfoRelated, Expected|Confirmed)
+	if left := w.t.Expectations(w.now, master); len(left) != 0 || w.snap(child).Master != master {
+		t.Fatalf("%+v", left)
+	}
+	if reason := w.t.Confirm(0, w.now, &late); reason != packet.Clash {
+		t.Fatalf("a second one was let in: %s", reason)
+	}
+	// The same packet on two workers is one connection.
+	e := ftpExpect(master, 5000)
+	e.Tuple.Proto = packet.ProtoUDP
+	w.expect(e)
+	none := func(*Conn) {}
+	c, d, reason := w.race(udp(hostB, 69, hostA, 5000), none, none)
+	if reason != packet.NotDropped || !d.Merged || d.ID != c.ID || c.Status&Expected == 0 || w.t.expect.waiting() {
+		t.Fatalf("%s: %+v and %+v", reason, c, d)
+	}
+}
+
 func TestExpectationMatching(t *testing.T) {
 	gre := tuple(hostB, 7, hostA, 9, packet.ProtoGRE, 4|GREv1)
 	for name, tt := range map[string]struct {

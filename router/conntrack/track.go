@@ -233,14 +233,10 @@ func (st *l4state) pickedUp(proto uint8) bool {
 // adopt makes a new connection the child of the expectation that awaits it, if there is one.
 func (t *Table) adopt(now Time, p *Packet, c *Conn) {
 	var m matched
-	for {
-		if !t.expect.match(now, &c.Tuples[Original], &m) {
-			return
-		}
-		if t.expect.consume(m.id) {
-			break
-		}
+	if !t.expect.match(now, &c.Tuples[Original], &m) {
+		return
 	}
+	c.state.expect = m.id
 	c.Status, c.Info = Expected, InfoRelated
 	c.Master, c.Mark, c.Helper, c.NAT, c.extra = m.master, m.mark, m.helper, m.nat, true
 	c.Tuples[Original].SrcID = m.srcID
