@@ -232,16 +232,16 @@ func (h *modelHosts) forgetSYN(of netip.AddrPort) {
 	})
 }
 
-// quiet is for when seconds have passed: what was under way of dialogues has arrived or is lost, and is sent again from the
-// first byte that is not acknowledged. Who has begun to close is forgotten after minutes, and so is a tunnel that has something
-// under way: the router may have held it for too long and given up, and nobody says how long calls are awaited then.
-func (h *modelHosts) quiet(minutes bool) {
+// quiet is for when minutes have passed: what was under way of dialogues has arrived or is lost, and is sent again from the
+// first byte that is not acknowledged. Who has begun to close is forgotten, and so is a tunnel that has something under way: the
+// router may have held it for too long and given up, and nobody says how long calls are awaited then.
+func (h *modelHosts) quiet() {
 	own := []uint16{21, 1723, 6667}
 	h.flying = slices.DeleteFunc(h.flying, func(p modelPacket) bool {
 		l := layout(p.b)
 		src, dst := modelEnds(l, p.b)
 		if l.Proto != packet.ProtoTCP {
-			return minutes && l.Proto == packet.ProtoGRE
+			return l.Proto == packet.ProtoGRE
 		}
 		return l.Fragment() || slices.Contains(own, src.Port()) || slices.Contains(own, dst.Port())
 	})
@@ -254,6 +254,6 @@ func (h *modelHosts) quiet(minutes bool) {
 	}
 	h.dialogues = slices.DeleteFunc(h.dialogues, func(d *modelDialogue) bool {
 		a, b := &d.ends[0], &d.ends[1]
-		return minutes && (a.fin || b.fin || !a.answered || !b.answered || d.kind == "pptp" && (a.una <= len(a.text) || b.una <= len(b.text)))
+		return a.fin || b.fin || !a.answered || !b.answered || d.kind == "pptp" && (a.una <= len(a.text) || b.una <= len(b.text))
 	})
 }

@@ -111,9 +111,7 @@ func (h *modelHosts) speak() {
 	case 6:
 		h.unasked()
 	case 7:
-		if !h.helped { // of connections that are joined in the middle the runs without helpers make enough
-			h.astray()
-		}
+		h.astray()
 	default:
 		h.talk()
 	}

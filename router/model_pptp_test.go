@@ -161,13 +161,9 @@ func (c *modelPAC) speak(h *modelHosts, s *modelSpeaker) {
 	}
 }
 
-// tunnel sends data of a call. A hop is always left: the first packet uses up what was awaited also if it is refused, and
-// until the helper looks again there is nothing then for the next.
+// tunnel sends data of a call.
 func (h *modelHosts) tunnel(from, to netip.Addr, id uint16) {
 	h.ipID++
-	g := testpkt.GREv1{Src: from, Dst: to, CallID: id, HasSeq: true, Seq: uint32(h.ipID), Payload: pattern(1 + h.pick(600)), TTL: 64}
-	if h.pick(8) == 0 {
-		g.TTL = 2
-	}
+	g := testpkt.GREv1{Src: from, Dst: to, CallID: id, HasSeq: true, Seq: uint32(h.ipID), Payload: pattern(1 + h.pick(600)), TTL: h.ttl()}
 	h.send(from, g.Bytes())
 }

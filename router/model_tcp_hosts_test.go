@@ -145,10 +145,12 @@ func (h *modelHosts) stray(s *modelSocket) {
 	h.send(s.local.Addr(), testpkt.TCP{Src: s.local, Dst: s.remote, Seq: s.nxt + 1<<30, Ack: s.got, Flags: flags, Payload: pattern(9)}.Bytes())
 }
 
-// astray is a segment of a connection that nobody knows, from outside.
+// astray is a segment of a connection that nobody knows, from outside. No two of its numbers are half of all numbers apart:
+// which of such is the later one is undefined (RFC 1982, section 3.2).
 func (h *modelHosts) astray() {
 	src := port(h.oneOf(modelOutside), 443)
-	h.send(src.Addr(), testpkt.TCP{Src: src, Dst: port(modelOwn(src.Addr()), 20000+uint16(h.pick(40))), Seq: uint32(1+h.pick(3)) << 30, Ack: uint32(1+h.pick(3)) << 30,
+	number := func() uint32 { return uint32(1+h.pick(3)) * (1<<30 - 77) }
+	h.send(src.Addr(), testpkt.TCP{Src: src, Dst: port(modelOwn(src.Addr()), 20000+uint16(h.pick(40))), Seq: number(), Ack: number(),
 		Flags: []uint8{packet.FlagACK, packet.FlagSYN | packet.FlagACK, packet.FlagRST}[h.pick(3)]}.Bytes())
 }
 

@@ -140,10 +140,28 @@ func newModelRun(t *testing.T, rt *rapid.T, fast, helped bool) *modelRun {
 	if helped {
 		modelHelp(&cfg, &all)
 	}
-	m := &modelRun{rt: rt, n: modelNetwork(once, cfg), model: plain.New(all), once: once, helped: helped}
+	m := &modelRun{rt: rt, n: modelNetwork(once, cfg), once: once, helped: helped}
+	all.Chosen = m.chosen
+	m.model = plain.New(all)
 	m.hosts = newModelHosts(m.pick)
 	m.hosts.helped = helped
 	return m
+}
+
+// chosen is the outside port by which a connection is awaited that a client has announced.
+func (m *modelRun) chosen(client netip.AddrPort, outside netip.Addr, inside netip.AddrPort) uint16 {
+	for _, e := range m.n.r.table.Expectations(m.n.r.now(), 0) {
+		master, ok := m.n.r.table.Lookup(m.n.r.now(), e.Master)
+		to := netip.AddrFrom16(e.NAT.Dst.Addr).Unmap()
+		if !e.NAT.Dst.HasAddr {
+			to = master.Tuples[1-e.NAT.Dir].SrcAddr()
+		}
+		by := &master.Tuples[conntrack.Original]
+		if ok && port(by.SrcAddr(), by.SrcID) == client && e.Tuple.DstAddr() == outside && port(to, e.NAT.Dst.Key) == inside {
+			return e.Tuple.DstID
+		}
+	}
+	return inside.Port()
 }
 
 // modelNetwork is newNetwork with all helpers.
@@ -229,14 +247,11 @@ func (m *modelRun) step() {
 	}
 	switch m.pick(every) {
 	case 0:
-		d := time.Duration(m.pick(20_000)) * time.Millisecond
-		if m.advance(d); d > time.Second {
-			m.hosts.quiet(false)
-		}
+		m.advance(time.Duration(m.pick(20_000)) * time.Millisecond)
 	case 1:
 		m.advance(time.Duration(1+m.pick(6)) * time.Minute)
 		m.hosts.grow()
-		m.hosts.quiet(true)
+		m.hosts.quiet()
 		m.compare()
 	default:
 		for _, s := range m.hosts.next() {

@@ -89,6 +89,10 @@ func ftpOrderScripts(tb *table) {
 		c: a:40000 > x:21 tcp flags=PA seq=111 ack=932 "PORT {a,},19,136\r\n"
 		r: x:21 > h.src tcp flags=PA seq=932 ack=c.end "500 no\r\n"
 		t: x:20 > pub:5000 tcp flags=S seq=300`)
+	tb.add("ftp: PORT, no hop left for the data connection, then enough", false, ftpOpen+`
+		c: a:40000 > x:21 tcp flags=PA seq=111 ack=932 "PORT {a,},19,136\r\n"
+		t: x:20 > pub:5000 tcp flags=S seq=300 ttl=1
+		t2: x:20 > pub:5000 tcp flags=S seq=300`)
 	tb.add("ftp: a PORT replaces another", false, ftpOpen+`
 		c: a:40000 > x:21 tcp flags=PA seq=111 ack=932 "PORT {a,},19,136\r\n"
 		r: x:21 > h.src tcp flags=PA seq=932 ack=c.end "200 ok\r\n"

@@ -138,6 +138,9 @@ func pptpDataScripts(add func(name, text string)) {
 		g: a > x gre call=2222 seq=0 len=1300 frag=576
 		gr: x > pub gre call=o.call seq=0 len=1300 frag=576`)
 	add("no hop left for data", pptpCall+pptpData+`z: a > x gre call=2222 seq=2 ttl=1 len=40`)
+	add("no hop left for the first data, then enough", pptpCall+`
+		g: x > pub gre call=o.call seq=0 ttl=1 len=40
+		g2: x > pub gre call=o.call seq=1 len=40`)
 	add("plain GRE beside a call", pptpCall+pptpData+`
 		z: a > x gre0 len=40
 		z2: x > pub gre0 len=40`)

@@ -30,6 +30,10 @@ func tftpScripts(tb *table) {
 		q2: b:5000 > x:69 udp `+read+`
 		r: x:6969 > q2.src udp "\x00\x03\x00\x01for b"
 		s: x:6970 > q.src udp "\x00\x03\x00\x01for a"`)
+	tb.in("strict", "tftp: no hop left for the answer, then enough", false, `
+		q: a:5000 > x:69 udp `+read+`
+		r: x:6969 > q.src udp ttl=1 "\x00\x03\x00\x01data"
+		r2: x:6969 > q.src udp "\x00\x03\x00\x01data"`)
 	tb.in("strict", "tftp: an error from the main port", false, `
 		q: a:5000 > x:69 udp `+read+`
 		r: x:69 > q.src udp "\x00\x05\x00\x01none\x00"`)

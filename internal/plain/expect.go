@@ -55,14 +55,13 @@ func (r *Router) withdraw(master *conn) {
 	r.awaits = slices.DeleteFunc(r.awaits, func(e *expectation) bool { return e.master == master })
 }
 
-// takes is the expectation of a first packet, which is used up by it. Only a SYN begins a connection of TCP.
+// takes is the expectation of a first packet. Only a SYN begins a connection of TCP.
 func (r *Router) takes(p *packet) *expectation {
 	if p.proto == tcpIP && p.segment().kind != "SYN" {
 		return nil
 	}
-	for i, e := range r.awaits {
+	for _, e := range r.awaits {
 		if e.proto == p.proto && e.to == p.pair.dst && (!e.from.IsValid() || e.from == p.pair.src.Addr()) {
-			r.awaits = slices.Delete(r.awaits, i, i+1)
 			return e
 		}
 	}
@@ -71,7 +70,7 @@ func (r *Router) takes(p *packet) *expectation {
 
 // follow makes a new connection the child of who announced it.
 func (r *Router) follow(c *conn, e *expectation, in Side, p *packet, out [2][][]byte) {
-	c.master, c.tuples[1].src, c.mappings[1] = e.master, e.leads, e.holds
+	c.master, c.awaited, c.tuples[1].src, c.mappings[1] = e.master, e, e.leads, e.holds
 	switch {
 	case e.source.IsValid() && e.source != p.pair.src.Addr():
 		r.sourceAt(c, e.source, "own", p, out)
@@ -81,9 +80,13 @@ func (r *Router) follow(c *conn, e *expectation, in Side, p *packet, out [2][][]
 }
 
 // reserve returns the mapping by which an inside endpoint can be reached: that of a connection which came of an earlier
-// announcement, if that is what was told to the other end, or a new one.
-func (r *Router) reserve(proto int, outside netip.Addr, inside netip.AddrPort, told uint16) *mapping {
-	m := &mapping{proto: proto, kind: "kept", inside: inside, outside: netip.AddrPortFrom(outside, told)}
+// announcement, if that is what was told to the other end, or a new one. Where the port was not shown, for some of the line
+// left earlier or is lost, the router says which it is.
+func (r *Router) reserve(master *conn, outside netip.Addr, inside netip.AddrPort, told uint16, shown bool) *mapping {
+	if !shown {
+		told = r.cfg.Chosen(master.tuples[0].src, outside, inside)
+	}
+	m := &mapping{proto: tcpIP, kind: "kept", inside: inside, outside: netip.AddrPortFrom(outside, told)}
 	if o := r.mapped(func(o *mapping) bool { return *o == *m }); o != nil {
 		return o
 	}

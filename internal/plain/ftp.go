@@ -318,8 +318,8 @@ func (t *ftpTalk) announce(dir, at int, e ftpEndpoint) {
 			source: k.conn.leaves(1 - dir).src.Addr(), leads: netip.AddrPortFrom(k.conn.leaves(1-dir).dst.Addr(), e.port),
 		}
 		if k.translated(dir) {
-			told := e.told(string(k.cameOut(dir, t.x.image(dir, place.at))))
-			x.holds = k.router.reserve(tcpIP, outer, x.leads, told)
+			told, shown := e.told(string(k.cameOut(dir, t.x.image(dir, place.at))))
+			x.holds = k.router.reserve(k.conn, outer, x.leads, told, shown)
 			x.to = x.holds.outside
 		}
 		return choice{x.to.Port(), k.router.await(x, 1)}

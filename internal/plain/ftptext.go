@@ -101,20 +101,17 @@ func (e ftpEndpoint) with(addr netip.Addr, port uint16) string {
 	return fmt.Sprint(d, 2, d, addr, d, port, d)
 }
 
-// told reads the port that came out where the endpoint stood; its own where that did not come out.
-func (e ftpEndpoint) told(out string) uint16 {
+// told reads the port that came out where the endpoint stood, if all of it did.
+func (e ftpEndpoint) told(out string) (port uint16, ok bool) {
 	if e.delim == "" {
-		if o, ok := ftpNumbers(out); ok && len(o.text) < len(out) {
-			return o.port
-		}
-		return e.port
+		o, ok := ftpNumbers(out)
+		return o.port, ok && len(o.text) < len(out)
 	}
-	if w := strings.Split(out, e.delim); len(w) > 4 {
-		if port, ok := ftpPort(w[3]); ok {
-			return port
-		}
+	w := strings.Split(out, e.delim)
+	if len(w) <= 4 {
+		return 0, false
 	}
-	return e.port
+	return ftpPort(w[3])
 }
 
 // telnetLength is how many bytes of a line are commands of Telnet that stand before one of FTP.

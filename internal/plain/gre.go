@@ -65,14 +65,14 @@ func (r *Router) callOf(c *conn, p *packet) bool {
 	return false
 }
 
-// sweepCalls ends the GRE of calls that are over, and what is in the way of those that are up.
-func (r *Router) sweepCalls(k *control) {
+// sweepCalls ends the GRE of a control connection's calls that are over, and what is in the way of those that are up.
+func (r *Router) sweepCalls(k *control, calls []*call) {
 	r.end(func(c *conn) bool {
 		if c.proto != gre {
 			return false
 		}
 		mine := c.master == k.conn
-		for _, l := range k.reading.calls {
+		for _, l := range calls {
 			if !l.ends[0].known || !l.ends[1].known {
 				continue
 			}

@@ -97,7 +97,7 @@ func (k *control) tell(e event) {
 		k.reading = k.readIRC()
 	case "pptp":
 		k.reading = k.readPPTP()
-		k.router.sweepCalls(k)
+		k.router.sweepCalls(k, k.reading.calls)
 	}
 	if k.reading.off {
 		k.said[0].ended, k.said[1].ended = true, true

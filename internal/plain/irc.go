@@ -155,12 +155,9 @@ func (t *ircTalk) open(at int, addr string, port uint16) choice {
 	inner, outer := k.ends(0)
 	x := &expectation{master: k.conn, proto: tcpIP, to: netip.AddrPortFrom(outer, port), leads: netip.AddrPortFrom(inner, port)}
 	if k.translated(0) {
-		told := port
 		after := t.x.image(0, at) + len(ircText(outer)) + 1
-		if n, ok := ircNumber(wholeNumber(k.cameOut(0, after)), 1<<16-1); ok {
-			told = uint16(n)
-		}
-		x.holds = k.router.reserve(tcpIP, outer, x.leads, told)
+		told, shown := ircNumber(wholeNumber(k.cameOut(0, after)), 1<<16-1)
+		x.holds = k.router.reserve(k.conn, outer, x.leads, uint16(told), shown)
 		x.to = x.holds.outside
 	}
 	return choice{x.to.Port(), k.router.await(x, ircOffers)}

@@ -35,6 +35,10 @@ type Config struct {
 	MTU      [2]int          // bytes, by side
 	Forwards []Forward
 	Helps    []Help
+
+	// Chosen is the outside port by which the router awaits a connection to an inside endpoint that the control connection
+	// of a client has announced, the endpoint's own if it awaits none. It is asked where no packet shows it.
+	Chosen func(client netip.AddrPort, outside netip.Addr, inside netip.AddrPort) uint16
 }
 
 // Forward sends what comes to a port of the outside address of a family to an inside host.
@@ -77,6 +81,7 @@ type conn struct {
 	help    string   // "": none
 	control *control // of TCP with a helper
 	master  *conn    // that announced it
+	awaited *expectation
 }
 
 // leaves is what packets of a direction carry when they leave.
@@ -118,6 +123,7 @@ func (r *Router) Step(in Side, b []byte, out [2][][]byte) error {
 	}
 	if fresh && p.ttl > 1 && !r.tooBig(r.egress(c, dir), p, largest) {
 		r.conns = append(r.conns, c)
+		r.awaits = slices.DeleteFunc(r.awaits, func(e *expectation) bool { return e == c.awaited })
 	}
 	if c.tcp.gone {
 		r.end(func(o *conn) bool { return o == c })

@@ -128,7 +128,9 @@ func (t *pptpTalk) hear(dir int, data []byte) {
 			}
 			break
 		}
-		t.message(dir, kind, d, b)
+		if t.message(dir, kind, d, b); t.k.newest {
+			t.k.router.sweepCalls(t.k, t.calls)
+		}
 		t.at[dir] += size
 	}
 	t.x.free[dir] = max(t.x.free[dir], len(t.text[dir]))
