@@ -13,6 +13,7 @@ type call struct {
 	serial   uint16
 	ends     [2]callEnd
 	deadline time.Duration // of a state that waits for the other end; 0: none
+	late     bool          // an end has another ID since the session is not open: no GRE by it is awaited
 }
 
 // callEnd is a call ID: as its end has it, and as the other knows it.
@@ -358,6 +359,7 @@ func (t *pptpTalk) outgoingReply(l *call, dir int, own uint16, good bool) {
 	case !good:
 		t.over(l)
 	default:
+		l.late = l.late || t.session != "open" && l.ends[dir].inner != own
 		t.learn(l, dir, own)
 		if !clearing { // else the two crossed
 			t.connect(l, "answered")
