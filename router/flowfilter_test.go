@@ -1,6 +1,7 @@
 package router
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/natrouter/natrouter/internal/testpkt"
@@ -27,5 +28,42 @@ func TestFlowFilterAddresses(t *testing.T) {
 		if len(flows) != tt.flows || (err != nil) != tt.fails {
 			t.Errorf("%+v: %d flows, %v; want %d", tt.filter, len(flows), err, tt.flows)
 		}
+	}
+}
+
+// TestFlowsMany: of a table that is read in many parts each connection is listed once, with its own numbers.
+func TestFlowsMany(t *testing.T) {
+	n := newNetwork(t, testConfig())
+	const first, ports, pings = 20000, 700, 300
+	for i := range uint16(ports) {
+		n.one(n.send("lan0", testpkt.UDP{Src: port(client4, first+i), Dst: port(server4, first-i)}.Bytes()), "wan0")
+	}
+	for i := range uint16(pings) {
+		n.one(n.send("lan0", testpkt.Echo{Src: client4, Dst: server4, ID: i}.Bytes()), "wan0")
+	}
+	flows, err := n.r.Flows(FlowFilter{})
+	if err != nil || len(flows) != ports+pings {
+		t.Fatalf("%d flows, %v", len(flows), err)
+	}
+	seen := map[string]bool{}
+	for i := range flows {
+		o, r := &flows[i].Original, &flows[i].Reply
+		name, want := "", ""
+		if o.ICMPID != nil {
+			name = fmt.Sprintf("icmp %d", *o.ICMPID)
+			if *o.ICMPID >= pings || *o.ICMPType != 8 || *r.ICMPType != 0 {
+				t.Fatalf("%s: types %d and %d", name, *o.ICMPType, *r.ICMPType)
+			}
+		} else {
+			name = fmt.Sprintf("udp %d %d", *o.SourcePort, *o.DestinationPort)
+			want = fmt.Sprintf("udp %d %d", *r.DestinationPort, *r.SourcePort) // ports are kept where they are free
+			if *o.SourcePort-first >= ports || *o.DestinationPort != 2*first-*o.SourcePort || name != want {
+				t.Fatalf("%s, and the other way %s", name, want)
+			}
+		}
+		if seen[name] {
+			t.Fatalf("%s is listed twice", name)
+		}
+		seen[name] = true
 	}
 }

@@ -213,7 +213,7 @@ func (r *Router) newFlow(s *conntrack.Snapshot, now packet.Time) Flow {
 }
 
 func newFlowTuple(s *conntrack.Snapshot, dir conntrack.Direction) FlowTuple {
-	t := &s.Tuples[dir]
+	t := s.Tuples[dir] // a copy: f points into it, and s is not ours to keep
 	f := FlowTuple{
 		Source: t.SrcAddr().String(), Destination: t.DstAddr().String(), Packets: s.Packets[dir], Bytes: s.Bytes[dir],
 	}

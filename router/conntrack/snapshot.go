@@ -63,8 +63,9 @@ func (s *shard) stateName(e *entry) string {
 // walkBatch is how many entries are copied under one hold of a shard's lock.
 const walkBatch = 128
 
-// Walk calls f for each confirmed connection until it returns false. No lock is held during f. It is no picture of
-// one moment: connections that begin or end meanwhile may be shown or not, others are shown once.
+// Walk calls f for each confirmed connection until it returns false. No lock is held during f. The snapshot is f's only while
+// it runs: the next connections are written over it. It is no picture of one moment: connections that begin or end meanwhile may
+// be shown or not, others are shown once.
 func (t *Table) Walk(now Time, f func(*Snapshot) bool) {
 	batch := make([]Snapshot, 0, walkBatch)
 	for _, s := range t.shards {
