@@ -168,7 +168,7 @@ func (h *modelHosts) emit(s *modelSpeaker, at int, flags uint8, data []byte) {
 	if flags&packet.FlagACK != 0 {
 		g.Ack = s.got
 	}
-	h.send(s.local.Addr(), g.Bytes())
+	h.offer(s.local.Addr(), g.Bytes(), []int{1400, 1400, 1400, 40, 9}[h.pick(5)])
 }
 
 // listened is a segment that arrived at its host; false: it is of no dialogue.

@@ -65,7 +65,7 @@ func (h *modelHosts) next() []modelPacket {
 // cut sends a packet in fragments now and then, out of order.
 func (h *modelHosts) cut(p modelPacket) []modelPacket {
 	l := layout(p.b)
-	if l.FragHdr != 0 || l.Options || len(p.b)-l.L4 < 64 || l.Family == 4 && l.DF || h.pick(4) > 0 && len(p.b) <= 1500 {
+	if p.size > 0 || l.FragHdr != 0 || l.Options || len(p.b)-l.L4 < 64 || l.Family == 4 && l.DF || h.pick(4) > 0 && len(p.b) <= 1500 {
 		return []modelPacket{p}
 	}
 	h.fragments++
@@ -78,7 +78,7 @@ func (h *modelHosts) cut(p modelPacket) []modelPacket {
 	size := []int{400, 576, 1280, modelWAN}[h.pick(4)]
 	var all []modelPacket
 	for _, b := range testpkt.Fragments(p.b, max(size, l.L4+48), uint32(h.ipID)) {
-		all = append(all, modelPacket{p.from, b})
+		all = append(all, modelPacket{from: p.from, b: b})
 	}
 	if h.pick(2) == 0 {
 		slices.Reverse(all)
@@ -118,7 +118,15 @@ func (h *modelHosts) speak() {
 }
 
 func (h *modelHosts) send(from netip.Addr, b []byte) {
-	h.flying = append(h.flying, modelPacket{sideOf(from), b})
+	h.flying = append(h.flying, modelPacket{from: sideOf(from), b: b})
+}
+
+// offer sends TCP or UDP that the host's device is to cut into segments, if there are at least two of the size.
+func (h *modelHosts) offer(from netip.Addr, b []byte, size int) {
+	h.send(from, b)
+	if l := layout(b); l.Len-l.Payload > size {
+		h.flying[len(h.flying)-1].size = size
+	}
 }
 
 // oneOf picks an address of a list.
@@ -135,6 +143,11 @@ func (h *modelHosts) ttl() uint8 { return []uint8{64, 64, 64, 64, 64, 64, 64, 2,
 func (h *modelHosts) udp(src, dst netip.AddrPort) {
 	h.ipID++
 	d := testpkt.UDP{Src: src, Dst: dst, Payload: h.payload(), TTL: h.ttl(), ID: h.ipID, DF: h.pick(2) == 0, NoChecksum: src.Addr().Is4() && h.pick(5) == 0}
+	if len(d.Payload) > 0 && !d.NoChecksum && h.pick(4) == 0 {
+		d.Payload = slices.Concat(d.Payload, d.Payload, d.Payload[:h.pick(len(d.Payload))])
+		h.offer(src.Addr(), d.Bytes(), len(d.Payload)/2)
+		return
+	}
 	if 48+len(d.Payload) > 1500 {
 		d.DF = false
 	}
@@ -178,7 +191,7 @@ func (h *modelHosts) deliver(side plain.Side, b []byte) {
 	if l.Fragment() {
 		return
 	}
-	h.arrived = append(h.arrived, modelPacket{side, b})
+	h.arrived = append(h.arrived, modelPacket{from: side, b: b})
 	if len(h.arrived) > modelRemembered {
 		h.arrived = h.arrived[1:]
 	}
@@ -263,5 +276,5 @@ func (h *modelHosts) complain() {
 	if len(p.b) > 1200 {
 		return // the plain model wants the whole packet in the quote
 	}
-	h.flying = append(h.flying, modelPacket{p.from, e.Bytes()})
+	h.flying = append(h.flying, modelPacket{from: p.from, b: e.Bytes()})
 }

@@ -112,7 +112,7 @@ func (h *modelHosts) turn(t *modelTalk, s *modelSocket) {
 		h.segment(s, packet.FlagACK|packet.FlagFIN, nil)
 		s.fin = true
 	default:
-		h.segment(s, packet.FlagACK|packet.FlagPSH, pattern(1+h.pick(1300)))
+		h.segment(s, packet.FlagACK|packet.FlagPSH, pattern(1+h.pick([]int{1300, 6000}[h.pick(2)])))
 	}
 }
 
@@ -136,7 +136,7 @@ func (h *modelHosts) again(s *modelSocket, g testpkt.TCP) {
 	}
 	h.ipID++
 	g.ID = h.ipID
-	h.send(s.local.Addr(), g.Bytes())
+	h.offer(s.local.Addr(), g.Bytes(), []int{536, 1300, 1300, 1400}[h.pick(4)])
 }
 
 // stray sends a segment that belongs to no window of the connection.

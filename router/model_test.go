@@ -56,7 +56,7 @@ func TestModel(t *testing.T) {
 			var total modelCount
 			rapid.Check(t, func(rt *rapid.T) { total.add(modelTraffic(t, rt, fast, helped)) })
 			t.Logf("%+v", total)
-			little := total.Out < total.Sent/3 || total.Compared == 0 || total.Closed == 0 || total.Errors == 0 ||
+			little := total.Out < total.Sent/3 || total.Compared == 0 || total.Closed == 0 || total.Errors == 0 || total.Supers == 0 ||
 				helped && total.Sent > 50_000 && (total.Edits < 400 || total.Children < 300 || total.Calls < 100 || total.Data < 80)
 			if total.Sent > 5000 && little {
 				t.Errorf("too little came through to show anything: %+v", total)
@@ -92,6 +92,7 @@ type modelCount struct {
 	Errors    int // ICMP errors that arrived
 	Fast      uint64
 	Fragments int
+	Supers    int // packets that a device was to cut into segments
 
 	Edits    uint64 // what helpers have changed: commands, replies, offers, messages
 	Matched  uint64 // connections that came because they were announced
@@ -103,7 +104,7 @@ type modelCount struct {
 func (c *modelCount) add(d modelCount) {
 	c.Sent, c.Out, c.Compared = c.Sent+d.Sent, c.Out+d.Out, c.Compared+d.Compared
 	c.Closed, c.Errors, c.Fast = c.Closed+d.Closed, c.Errors+d.Errors, c.Fast+d.Fast
-	c.Fragments, c.Edits, c.Matched = c.Fragments+d.Fragments, c.Edits+d.Edits, c.Matched+d.Matched
+	c.Fragments, c.Supers, c.Edits, c.Matched = c.Fragments+d.Fragments, c.Supers+d.Supers, c.Edits+d.Edits, c.Matched+d.Matched
 	c.Children, c.Calls, c.Data = c.Children+d.Children, c.Calls+d.Calls, c.Data+d.Data
 }
 
@@ -115,6 +116,7 @@ type modelRun struct {
 	model *plain.Router
 	hosts *modelHosts
 	count modelCount
+	caps  tun.Caps // of the devices
 
 	helped bool
 	trail  []string // what happened last, for the message of a failure
@@ -140,7 +142,8 @@ func newModelRun(t *testing.T, rt *rapid.T, fast, helped bool) *modelRun {
 	if helped {
 		modelHelp(&cfg, &all)
 	}
-	m := &modelRun{rt: rt, n: modelNetwork(once, cfg), once: once, helped: helped}
+	caps := []tun.Caps{{}, offload}[rapid.IntRange(0, 1).Draw(rt, "offload")]
+	m := &modelRun{rt: rt, n: modelNetwork(once, cfg, caps), once: once, helped: helped, caps: caps}
 	all.Chosen = m.chosen
 	m.model = plain.New(all)
 	m.hosts = newModelHosts(m.pick)
@@ -164,11 +167,11 @@ func (m *modelRun) chosen(client netip.AddrPort, outside netip.Addr, inside neti
 	return inside.Port()
 }
 
-// modelNetwork is newNetwork with all helpers.
-func modelNetwork(t testing.TB, cfg Config) *network {
+// modelNetwork is newNetwork with all helpers. Its devices cut segments for the router, or leave that to it.
+func modelNetwork(t testing.TB, cfg Config, caps tun.Caps) *network {
 	bare := cfg
 	bare.Helpers = nil
-	n := newNetwork(t, bare)
+	n := newNetwork(t, bare, func(c *tun.PairConfig) { c.A.Caps = caps })
 	r, err := New(cfg, Options{
 		Devices: n.near, Clock: n.clock, Seed: [32]byte{1}, Helpers: []alg.Helper{ftp.New(), irc.New(), pptp.New(), tftp.New()},
 	})
@@ -298,7 +301,7 @@ func (m *modelRun) advance(d time.Duration) {
 	}
 	m.note("%s pass", d)
 	m.n.tick(d)
-	if err := m.model.Advance(d, modelSides(m.n.collect())); err != nil {
+	if err := m.model.Advance(d, m.sides(m.n.collect())); err != nil {
 		m.fail("%v", err)
 	}
 }
@@ -307,9 +310,12 @@ func (m *modelRun) advance(d time.Duration) {
 func (m *modelRun) send(s modelPacket) {
 	m.count.Sent++
 	m.note("%s: %s", s.from, modelSummary(s.b))
-	out := m.n.send(modelSide[s.from], bytes.Clone(s.b))
-	sides := modelSides(out)
-	if err := m.model.Step(s.from, s.b, sides); err != nil {
+	if s.size > 0 {
+		m.count.Supers++
+		m.note("    in segments of %d", s.size)
+	}
+	sides := m.sides(m.n.sendFrames(modelSide[s.from], s.frame()))
+	if err := m.model.Step(s.from, s.b, s.size, sides); err != nil {
 		m.fail("% x: %v\nthe model has\n%s%s", s.b, err, modelLines(m.model.Connections()), m.model.Dialogues())
 	}
 	if err := m.model.Allowed(); err != nil {
@@ -326,15 +332,28 @@ func (m *modelRun) send(s modelPacket) {
 
 var modelSide = [2]string{"lan0", "wan0"}
 
-func modelSides(out map[string][]tun.Frame) [2][][]byte {
-	return [2][][]byte{modelBytes(out["lan0"]), modelBytes(out["wan0"])}
-}
-
-func modelBytes(frames []tun.Frame) (all [][]byte) {
-	for i := range frames {
-		all = append(all, frames[i].Bytes())
+// sides are the packets that came out, as they are on the wire.
+func (m *modelRun) sides(out map[string][]tun.Frame) (all [2][][]byte) {
+	for side, name := range modelSide {
+		for i := range out[name] {
+			b, err := m.cut(&out[name][i])
+			if err != nil {
+				m.fail("%s: %v", name, err)
+			}
+			all[side] = append(all[side], b...)
+		}
 	}
 	return all
+}
+
+// cut does what is left to a frame's device.
+func (m *modelRun) cut(f *tun.Frame) ([][]byte, error) {
+	if f.Meta.GSO != packet.GSONone || !f.Meta.Partial() || !m.caps.Checksum {
+		return cutSlow(f)
+	}
+	b := bytes.Clone(f.Bytes())
+	finish(b)
+	return [][]byte{b}, unfinished(f)
 }
 
 // end looks whether all that is left ends in time.
@@ -431,6 +450,25 @@ func plainEnds(t *FlowTuple) [2]netip.AddrPort {
 type modelPacket struct {
 	from plain.Side
 	b    []byte
+	size int // bytes of each segment where the sender's device is to cut it; 0: it is one packet
+}
+
+// frame is the packet as the sender's device hands it over.
+func (p *modelPacket) frame() tun.Frame {
+	if p.size == 0 {
+		return frame(p.b, packet.Meta{})
+	}
+	l := layout(p.b)
+	m := packet.Meta{GSO: packet.GSOUDP, SegSize: uint16(p.size)}
+	switch {
+	case l.Proto == packet.ProtoTCP && l.Family == 4:
+		m.GSO = packet.GSOTCPv4
+	case l.Proto == packet.ProtoTCP:
+		m.GSO = packet.GSOTCPv6
+	}
+	b := bytes.Clone(p.b)
+	m.CsumStart, m.CsumOff = testpkt.MakePartial(b)
+	return frame(b, m)
 }
 
 // sideOf is where a host is.

@@ -120,10 +120,8 @@ func cutSlow(f *tun.Frame) (segments [][]byte, err error) {
 	if err != nil {
 		return nil, err
 	}
-	again := bytes.Clone(b)
-	start, off := testpkt.MakePartial(again)
-	if !bytes.Equal(again, b) || start != f.Meta.CsumStart || off != f.Meta.CsumOff {
-		return nil, errors.New("the checksum of a super-segment is not the sum of its pseudo-header")
+	if err := unfinished(f); err != nil {
+		return nil, err
 	}
 	for i, part := range slices.Collect(slices.Chunk(b[l.Payload:], size)) {
 		s := append(bytes.Clone(b[:l.Payload]), part...)
@@ -132,13 +130,37 @@ func cutSlow(f *tun.Frame) (segments [][]byte, err error) {
 		}
 		setLen(s, &l)
 		t := s[l.L4:]
-		binary.BigEndian.PutUint32(t[4:], binary.BigEndian.Uint32(t[4:])+uint32(i*size))
-		if l.Payload+(i+1)*size < len(b) {
-			t[13] &^= packet.FlagPSH
+		if f.Meta.GSO == packet.GSOUDP {
+			binary.BigEndian.PutUint16(t[4:], uint16(len(t)))
+		} else {
+			binary.BigEndian.PutUint32(t[4:], binary.BigEndian.Uint32(t[4:])+uint32(i*size))
+			if l.Payload+(i+1)*size < len(b) {
+				t[13] &^= packet.FlagPSH | packet.FlagFIN
+			}
 		}
-		testpkt.MakePartial(s)
-		binary.BigEndian.PutUint16(t[16:], ^packet.Checksum(t, 0))
+		finish(s)
 		segments = append(segments, s)
 	}
 	return segments, nil
+}
+
+// unfinished returns an error if a frame's checksum is not the sum of its pseudo-header, as it is left to a device.
+func unfinished(f *tun.Frame) error {
+	again := bytes.Clone(f.Bytes())
+	start, off := testpkt.MakePartial(again)
+	if !bytes.Equal(again, f.Bytes()) || start != f.Meta.CsumStart || off != f.Meta.CsumOff {
+		return errors.New("an unfinished checksum is not the sum of the pseudo-header")
+	}
+	return nil
+}
+
+// finish writes the checksum of TCP or UDP.
+func finish(b []byte) {
+	start, off := testpkt.MakePartial(b)
+	t := b[start:]
+	s := ^packet.Checksum(t, 0)
+	if off == 6 && s == 0 {
+		s = 0xffff // 0: none (RFC 768)
+	}
+	binary.BigEndian.PutUint16(t[off:], s)
 }

@@ -112,13 +112,13 @@ func (r *Router) icmpError(in Side, p *packet, out [2][][]byte) error {
 	setPair(want, to)
 	inner := want[p.l.L4+8:]
 	setPair(inner, c.tuples[1-dir])
-	if got, err := join(out[r.egress(c, dir)], r.cfg.MTU[r.egress(c, dir)]); err == nil {
+	if got, err := join(out[r.egress(c, dir)], r.cfg.MTU[r.egress(c, dir)], 0); err == nil {
 		c.control.quoted(inner, 1-dir, got)
 	}
 	sums(inner)
 	decrementTTL(want)
 	sums(want)
-	return r.only(r.egress(c, dir), want, out)
+	return r.only(r.egress(c, dir), want, 0, out)
 }
 
 // about is the connection of a quoted packet, and the direction of the error. Of enhanced GRE the quote names the call ID of

@@ -63,23 +63,20 @@ func (r *Router) assemble(in Side, b []byte) (whole []byte, largest int) {
 	return whole, largest
 }
 
-// join returns the one packet that came out, whole or in fragments, each of which must fit.
-func join(out [][]byte, mtu int) ([]byte, error) {
-	if len(out) == 0 {
+// join returns the one packet that came out, whole, in fragments or in segments of a size, each of which must fit.
+func join(out [][]byte, mtu, size int) ([]byte, error) {
+	all, err := packets(out, mtu)
+	switch {
+	case err != nil:
+		return nil, err
+	case len(all) == 0:
 		return nil, errors.New("nothing came out")
+	case size > 0:
+		return glue(all, size)
+	case len(all) > 1:
+		return nil, fmt.Errorf("%d packets came out, want one", len(all))
 	}
-	for _, b := range out {
-		if err := testpkt.Verify(b); err != nil {
-			return nil, fmt.Errorf("% x: %w", b, err)
-		}
-		if len(b) > mtu {
-			return nil, fmt.Errorf("a packet of %d bytes", len(b))
-		}
-	}
-	if l, _ := testpkt.Parse(out[0]); len(out) == 1 && !l.Fragment() {
-		return out[0], nil
-	}
-	return paste(out)
+	return all[0], nil
 }
 
 // paste makes a datagram of all its fragments; they do not overlap.

@@ -28,6 +28,7 @@ type packet struct {
 	df      bool
 	request bool   // ICMP echo request
 	quote   []byte // of an ICMP error
+	size    int    // bytes that each of the segments carries which it stands for; 0: it is one packet
 }
 
 // parse takes a packet apart. The tests send only what is whole and right; anything else is their mistake.

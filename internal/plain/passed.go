@@ -138,8 +138,7 @@ func (k *control) checkHeader(dir int, p *packet, got, data []byte, mtu int) err
 	t := want[p.l.L4:]
 	binary.BigEndian.PutUint32(t[4:], g.seq)
 	binary.BigEndian.PutUint32(t[8:], g.ack)
-	const last = flagFIN | 8 // PSH, too, belongs to the last byte
-	t[13] = t[13]&^last | take(got).b[take(got).l.L4+13]&last
+	t[13] = t[13]&^lastOnly | take(got).b[take(got).l.L4+13]&lastOnly
 	if p.six() {
 		binary.BigEndian.PutUint16(want[4:], uint16(len(want)-40))
 	} else {

@@ -94,15 +94,17 @@ type mapping struct {
 	inside, outside netip.AddrPort
 }
 
-// Step gives the router one packet, and compares what it did with that: out is what has come out of each side, whole
-// packets in order. An error says how they differ.
-func (r *Router) Step(in Side, b []byte, out [2][][]byte) error {
+// Step gives the router one packet, and compares what it did with that: out is what has come out of each side, packets as they
+// are on a wire, in order. Size is how many bytes each of the segments carries that the packet stands for, 0 if it stands for
+// itself. An error says how they differ.
+func (r *Router) Step(in Side, b []byte, size int, out [2][][]byte) error {
 	r.expire()
 	whole, largest := r.assemble(in, b)
 	if whole == nil {
 		return nothing(out)
 	}
 	p := parse(whole)
+	p.size = size
 	if p.quote != nil {
 		return r.icmpError(in, p, out)
 	}
@@ -155,7 +157,7 @@ func (r *Router) reopen(in Side, p *packet, c *conn, out [2][][]byte, b []byte) 
 		return nothing(out)
 	}
 	r.end(func(o *conn) bool { return o == c })
-	return r.Step(in, b, out)
+	return r.Step(in, b, p.size, out)
 }
 
 // deliver checks that the packet came out as it must: translated, or as an error to its sender.
@@ -176,7 +178,7 @@ func (r *Router) deliver(in Side, c *conn, dir int, p *packet, largest int, fres
 	}
 	want := p.rewritten(c.leaves(dir))
 	want = clampMSS(want, mtu)
-	return r.only(side, want, out)
+	return r.only(side, want, p.size, out)
 }
 
 // egress is the side where packets of a direction leave.
@@ -191,7 +193,7 @@ func (r *Router) egress(c *conn, dir int) Side {
 // fit (RFC 8200, section 5), IPv4 not with DF (RFC 791).
 func (r *Router) tooBig(side Side, p *packet, largest int) bool {
 	switch mtu := r.cfg.MTU[side]; {
-	case len(p.b) <= mtu && largest == 0:
+	case p.wire() <= mtu && largest == 0:
 		return false
 	case largest > 0:
 		return p.six() && largest > mtu || !p.six() && p.df && largest > mtu
@@ -210,12 +212,12 @@ func (r *Router) own(s Side, a netip.Addr) netip.Addr {
 	return r.cfg.Own[s][i]
 }
 
-// only wants one packet, that came out of a side whole or in fragments that fit.
-func (r *Router) only(side Side, want []byte, out [2][][]byte) error {
+// only wants one packet, that came out of a side whole, in fragments that fit, or in segments of a size.
+func (r *Router) only(side Side, want []byte, size int, out [2][][]byte) error {
 	if len(out[1-side]) > 0 {
 		return fmt.Errorf("%d packets came out of the %s", len(out[1-side]), 1-side)
 	}
-	got, err := join(out[side], r.cfg.MTU[side])
+	got, err := join(out[side], r.cfg.MTU[side], size)
 	if err != nil {
 		return fmt.Errorf("%s: %w", side, err)
 	}
@@ -240,6 +242,7 @@ func (r *Router) told(in Side, p *packet, e icmpError, out [2][][]byte) error {
 	if len(out[1-in]) > 0 || len(out[in]) != 1 {
 		return fmt.Errorf("%d and %d packets came out, want an ICMP error", len(out[0]), len(out[1]))
 	}
+	p = p.first()
 	from := r.own(in, p.pair.src.Addr())
 	if p.six() && e.typ == 1 && e.code == 4 {
 		from = p.pair.dst.Addr() // the address that was asked: RFC 4443, section 2.2 (a)
