@@ -322,7 +322,7 @@ func (t *ftpTalk) announce(dir, at int, e ftpEndpoint) {
 			x.holds = k.router.reserve(k.conn, outer, x.leads, told, shown)
 			x.to = x.holds.outside
 		}
-		return choice{x.to.Port(), k.router.await(x, 1)}
+		return choice{number: x.to.Port(), ok: k.router.await(x, 1)}
 	})
 	if c.ok {
 		t.x.edit(dir, place.at, e.text, e.with(outer, c.number))

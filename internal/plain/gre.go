@@ -103,7 +103,7 @@ func (r *Router) callIDs() error {
 	for _, k := range of {
 		for _, l := range k.reading.calls {
 			for dir, e := range l.ends {
-				if !e.known || !k.translated(dir) {
+				if !e.known || e.hidden || !k.translated(dir) {
 					continue
 				}
 				name := k.callID(dir, e)

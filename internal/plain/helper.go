@@ -57,8 +57,9 @@ type place struct{ dir, at int }
 
 // choice is what it decided.
 type choice struct {
-	number uint16 // outside port or call ID
-	ok     bool
+	number uint16  // outside port or call ID
+	ok     bool    // it is in force; of a call ID: it was shown
+	shown  [2]bool // of a call ID, by byte
 }
 
 // assign gives a new connection its helper: by the packet as it came in.
@@ -97,6 +98,9 @@ func (k *control) tell(e event) {
 		k.reading = k.readIRC()
 	case "pptp":
 		k.reading = k.readPPTP()
+		if e.kind == "said" {
+			k.reveal(e.dir)
+		}
 		k.router.sweepCalls(k, k.reading.calls)
 	}
 	if k.reading.off {

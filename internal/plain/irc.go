@@ -160,7 +160,7 @@ func (t *ircTalk) open(at int, addr string, port uint16) choice {
 		x.holds = k.router.reserve(k.conn, outer, x.leads, uint16(told), shown)
 		x.to = x.holds.outside
 	}
-	return choice{x.to.Port(), k.router.await(x, ircOffers)}
+	return choice{number: x.to.Port(), ok: k.router.await(x, ircOffers)}
 }
 
 // ircOffers is how many offers of a client may wait: the oldest gives way.

@@ -29,6 +29,7 @@ type packet struct {
 	request bool   // ICMP echo request
 	quote   []byte // of an ICMP error
 	size    int    // bytes that each of the segments carries which it stands for; 0: it is one packet
+	longest int    // bytes, of what it was on the wire: the packet, its fragments or its segments
 }
 
 // parse takes a packet apart. The tests send only what is whole and right; anything else is their mistake.

@@ -20,6 +20,7 @@ func (k *control) pass(side Side, dir int, p *packet, mtu int, out [2][][]byte) 
 		return err
 	}
 	k.out = got
+	k.reveal(dir)
 	g, data := p.segment(), p.b[p.l.Payload:p.l.Len]
 	switch g.kind {
 	case "SYN", "SYN+ACK":

@@ -104,7 +104,10 @@ func (r *Router) Step(in Side, b []byte, size int, out [2][][]byte) error {
 		return nothing(out)
 	}
 	p := parse(whole)
-	p.size = size
+	p.size, p.longest = size, largest
+	if largest == 0 {
+		p.longest = p.wire()
+	}
 	if p.quote != nil {
 		return r.icmpError(in, p, out)
 	}
@@ -117,13 +120,13 @@ func (r *Router) Step(in Side, b []byte, size int, out [2][][]byte) error {
 	} else if !c.track(r.now, dir, c.control.owned(dir, p)) {
 		return r.reopen(in, p, c, out, b)
 	}
-	if c.clash && p.ttl > 1 {
+	if c.clash && p.ttl > 1 && !r.tooBig(r.egress(c, dir), p) {
 		return r.told(in, p, hostUnreachable(p), out)
 	}
-	if err := r.deliver(in, c, dir, p, largest, fresh, out); err != nil {
+	if err := r.deliver(in, c, dir, p, fresh, out); err != nil {
 		return err
 	}
-	if fresh && p.ttl > 1 && !r.tooBig(r.egress(c, dir), p, largest) {
+	if fresh && p.ttl > 1 && !r.tooBig(r.egress(c, dir), p) {
 		r.conns = append(r.conns, c)
 		r.awaits = slices.DeleteFunc(r.awaits, func(e *expectation) bool { return e == c.awaited })
 	}
@@ -161,12 +164,12 @@ func (r *Router) reopen(in Side, p *packet, c *conn, out [2][][]byte, b []byte) 
 }
 
 // deliver checks that the packet came out as it must: translated, or as an error to its sender.
-func (r *Router) deliver(in Side, c *conn, dir int, p *packet, largest int, fresh bool, out [2][][]byte) error {
+func (r *Router) deliver(in Side, c *conn, dir int, p *packet, fresh bool, out [2][][]byte) error {
 	side := r.egress(c, dir)
 	switch {
 	case p.ttl <= 1:
 		return r.told(in, p, timeExceeded(p), out)
-	case r.tooBig(side, p, largest):
+	case r.tooBig(side, p):
 		return r.told(in, p, packetTooBig(p, r.cfg.MTU[side]), out)
 	}
 	if c.help == "tftp" {
@@ -191,15 +194,8 @@ func (r *Router) egress(c *conn, dir int) Side {
 
 // tooBig reports whether a packet can't leave: IPv6 is not fragmented by routers unless it came in fragments that
 // fit (RFC 8200, section 5), IPv4 not with DF (RFC 791).
-func (r *Router) tooBig(side Side, p *packet, largest int) bool {
-	switch mtu := r.cfg.MTU[side]; {
-	case p.wire() <= mtu && largest == 0:
-		return false
-	case largest > 0:
-		return p.six() && largest > mtu || !p.six() && p.df && largest > mtu
-	default:
-		return p.six() || p.df
-	}
+func (r *Router) tooBig(side Side, p *packet) bool {
+	return p.longest > r.cfg.MTU[side] && (p.six() || p.df)
 }
 
 func (r *Router) isInside(a netip.Addr) bool {
