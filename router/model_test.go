@@ -118,6 +118,9 @@ type modelRun struct {
 	count modelCount
 	caps  tun.Caps // of the devices
 
+	expects   *conntrack.Subscription
+	announced []conntrack.Event // what the last packet has made the router await
+
 	helped bool
 	trail  []string // what happened last, for the message of a failure
 }
@@ -144,6 +147,8 @@ func newModelRun(t *testing.T, rt *rapid.T, fast, helped bool) *modelRun {
 	}
 	caps := []tun.Caps{{}, offload}[rapid.IntRange(0, 1).Draw(rt, "offload")]
 	m := &modelRun{rt: rt, n: modelNetwork(once, cfg, caps), once: once, helped: helped, caps: caps}
+	m.announced = make([]conntrack.Event, 0, 256)
+	m.expects = m.n.r.table.Subscribe(cap(m.announced), conntrack.EventExpectNew)
 	all.Chosen = m.chosen
 	m.model = plain.New(all)
 	m.hosts = newModelHosts(m.pick)
@@ -151,9 +156,10 @@ func newModelRun(t *testing.T, rt *rapid.T, fast, helped bool) *modelRun {
 	return m
 }
 
-// chosen is the outside port by which a connection is awaited that a client has announced.
+// chosen is the outside port by which a connection is, or was, awaited that a client announced with its last packet.
 func (m *modelRun) chosen(client netip.AddrPort, outside netip.Addr, inside netip.AddrPort) uint16 {
-	for _, e := range m.n.r.table.Expectations(m.n.r.now(), 0) {
+	for i := range m.announced {
+		e := &m.announced[i].Expect
 		master, ok := m.n.r.table.Lookup(m.n.r.now(), e.Master)
 		to := netip.AddrFrom16(e.NAT.Dst.Addr).Unmap()
 		if !e.NAT.Dst.HasAddr {
@@ -301,6 +307,7 @@ func (m *modelRun) advance(d time.Duration) {
 	}
 	m.note("%s pass", d)
 	m.n.tick(d)
+	m.listen()
 	if err := m.model.Advance(d, m.sides(m.n.collect())); err != nil {
 		m.fail("%v", err)
 	}
@@ -315,6 +322,7 @@ func (m *modelRun) send(s modelPacket) {
 		m.note("    in segments of %d", s.size)
 	}
 	sides := m.sides(m.n.sendFrames(modelSide[s.from], s.frame()))
+	m.listen()
 	if err := m.model.Step(s.from, s.b, s.size, sides); err != nil {
 		m.fail("% x: %v\nthe model has\n%s%s", s.b, err, modelLines(m.model.Connections()), m.model.Dialogues())
 	}
@@ -327,6 +335,14 @@ func (m *modelRun) send(s modelPacket) {
 			m.note("    to %s: %s", plain.Side(side), modelSummary(b))
 			m.hosts.deliver(plain.Side(side), b)
 		}
+	}
+}
+
+// listen takes note of what the router has begun to await.
+func (m *modelRun) listen() {
+	n, lost := m.expects.Read(m.announced[:cap(m.announced)])
+	if m.announced = m.announced[:n]; lost > 0 {
+		m.fail("%d connections were announced at once", uint64(n)+lost)
 	}
 }
 
