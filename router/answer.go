@@ -81,7 +81,7 @@ func (r *Router) answer(p *Packet) {
 	if a.ours && h.Family == 6 {
 		from = addrOf(dst) // RFC 4443, section 2.2 (a); of IPv4 the interface's: RFC 1812, section 4.3.2.4
 	}
-	buf := p.lane.take()
+	buf := p.lane.spare.take()
 	made := a.icmp(&h, from, addrOf(src), p.tooBigFor()).Append(buf[headroom:headroom], original)
 	p.lane.emit(p.in, buf, headroom, len(made), packet.Meta{})
 }
@@ -115,7 +115,7 @@ func (p *Packet) tooBigFor() int {
 // snapshot, the payload (which no hook changes), of a super-segment its first segment, with the checksum that the
 // sender's kernel would have put in. It lies in a buffer of the lane's.
 func (p *Packet) original() []byte {
-	buf := p.lane.take()[headroom:]
+	buf := p.lane.spare.take()[headroom:]
 	n := copy(buf, p.snapshot[:p.snapshotN])
 	if n == int(p.H.Payload) {
 		n += copy(buf[n:], p.Bytes[n:])
@@ -127,7 +127,7 @@ func (p *Packet) original() []byte {
 	}
 	m := p.Meta
 	if m.GSO != packet.GSONone {
-		packet.Segment(b, &h, &m, p.lane.take()[headroom:], func(segment []byte) bool {
+		packet.Segment(b, &h, &m, p.lane.spare.take()[headroom:], func(segment []byte) bool {
 			b = segment
 			return false
 		})
@@ -143,7 +143,7 @@ func (r *Router) sendReset(p *Packet, original []byte, h *packet.Headers) {
 	if segment.Flags()&packet.FlagRST != 0 {
 		return
 	}
-	buf := p.lane.take()
+	buf := p.lane.spare.take()
 	b := buf[headroom : headroom+int(h.L4)+packet.TCPSize]
 	copy(b, original[:h.L4])
 	src, dst := addresses(original, h)

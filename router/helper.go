@@ -63,7 +63,7 @@ func (h *helperHook) Handle(p *Packet) packet.Verdict {
 
 // Send implements [alg.Sink]: it sends a packet that the helper hook made, the way of p.
 func (p *Packet) Send(b []byte, m packet.Meta) {
-	buf := p.lane.take()
+	buf := p.lane.spare.room(len(b))
 	made := buf[headroom:][:copy(buf[headroom:], b)]
 	h, reason := packet.Parse(made)
 	if reason == packet.NotDropped {

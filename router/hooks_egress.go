@@ -185,7 +185,7 @@ func (*sendHook) Handle(p *Packet) packet.Verdict {
 		return p.refuse(p.lane.emitFragments(p.out, p.Bytes, &p.H, int(p.splitSize)))
 	}
 	var reason packet.DropReason
-	packet.Segment(p.Bytes, &p.H, &p.Meta, p.lane.take()[headroom:], func(segment []byte) bool {
+	packet.Segment(p.Bytes, &p.H, &p.Meta, p.lane.spare.take()[headroom:], func(segment []byte) bool {
 		h, r := packet.Parse(segment)
 		if r == packet.NotDropped {
 			r = p.lane.emitFragments(p.out, segment, &h, int(p.splitSize))

@@ -85,12 +85,14 @@ func (d *defragHook) Handle(p *Packet) packet.Verdict {
 	if !p.H.Fragment {
 		return packet.Accept
 	}
-	buf := p.lane.take()
+	buf := p.lane.spare.take()
 	n, size, df, reason := d.fragments.Add(p.now, int(p.in.index), p.Bytes, &p.H, buf[headroom:])
 	switch {
 	case reason != packet.NotDropped:
+		p.lane.spare.giveBack()
 		return p.refuse(reason)
 	case n == 0:
+		p.lane.spare.giveBack()
 		return packet.Stolen
 	}
 	p.buf, p.off, p.Bytes, p.Meta = buf, headroom, buf[headroom:headroom+n], packet.Meta{}

@@ -284,19 +284,3 @@ func TestDroppedLeavesNoMapping(t *testing.T) {
 		t.Errorf("%d mappings and %d flows are left", s.Mappings, s.Flows)
 	}
 }
-
-// TestBuffersAreTakenBack: what a lane makes itself (fragments here) uses the same buffers batch after batch.
-func TestBuffersAreTakenBack(t *testing.T) {
-	cfg := testConfig()
-	cfg.Interfaces[1].MTU = 600
-	n := newNetwork(t, cfg)
-	b := testpkt.UDP{Src: port(client4, 5000), Dst: port(server4, 53), Payload: pattern(1400)}.Bytes()
-	n.send("lan0", b)
-	first := len(n.lane("lan0").spare)
-	for range 20 {
-		n.send("lan0", b)
-	}
-	if now := len(n.lane("lan0").spare); first == 0 || now != first {
-		t.Errorf("%d buffers after the first batch, %d after 21", first, now)
-	}
-}

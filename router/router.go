@@ -258,7 +258,6 @@ func (r *Router) tick() {
 		r.fragmentTimeout(in, first)
 	})
 	r.local.lane.drops[packet.FragmentTimeout].Add(uint64(dropped) - told)
-	r.local.lane.flush()
 }
 
 // expire ends connections whose time is up and gives back their mappings.
@@ -281,8 +280,9 @@ func (r *Router) expire(shard int, now packet.Time, budget int) {
 // (RFC 792; RFC 4443, section 3.3). Its caller holds the local lane.
 func (r *Router) fragmentTimeout(in int, first []byte) {
 	lane := r.local.lane
+	defer lane.flush() // of a flood of first fragments there may be thousands
 	p := &lane.packet
-	buf := lane.take()
+	buf := lane.spare.take()
 	p.reset(buf, headroom, copy(buf[headroom:], first), packet.Meta{})
 	p.in, p.lane, p.now = r.interfaces[in], lane, r.now()
 	var reason packet.DropReason

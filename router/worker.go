@@ -62,8 +62,7 @@ type lane struct {
 	ahead  *lookahead    // nil: the router's own host
 	frames []tun.Frame   // what Read fills
 	out    [][]tun.Frame // by interface: what the batch sends
-	spare  [][]byte      // buffers for what the lane makes itself; the first used are in out
-	used   int
+	spare  spare         // for what the lane makes itself
 
 	drops    [packet.NumReasons]atomic.Uint64
 	sent     []traffic // by interface
@@ -133,7 +132,9 @@ func (l *lane) handle(frames []tun.Frame) {
 		f := &frames[i]
 		if !l.router.pipeline.fast.take(l, now, f, &n) {
 			n.run.Release()
-			l.walk(now, f, &n)
+			if l.walk(now, f, &n); l.spare.full() {
+				l.flush()
+			}
 		}
 		f.Off = headroom
 	}
@@ -184,15 +185,6 @@ func (a *lookahead) warm(table *conntrack.Table, shard int, frames []tun.Frame) 
 	table.Warm(shard, a.batch[:n])
 }
 
-// take returns a buffer that is the lane's until the batch is sent.
-func (l *lane) take() []byte {
-	if l.used == len(l.spare) {
-		l.spare = append(l.spare, make([]byte, bufferSize))
-	}
-	l.used++
-	return l.spare[l.used-1]
-}
-
 // emit puts buf[off:off+n] into the batch of an interface. The buffer stays untouched until flush.
 func (l *lane) emit(nif *netInterface, buf []byte, off, n int, m packet.Meta) {
 	l.out[nif.index] = append(l.out[nif.index], tun.Frame{Buf: buf, Off: off, Len: n, Meta: m})
@@ -209,10 +201,10 @@ func (l *lane) pass(nif *netInterface, from *tun.Frame, n int) {
 
 // emitFragments puts b into the batch in fragments of at most size bytes.
 func (l *lane) emitFragments(nif *netInterface, b []byte, h *packet.Headers, size int) packet.DropReason {
-	return packet.Fragment(b, h, size, l.router.random.fragmentID(), l.take()[headroom:], func(fragment []byte) bool {
-		buf := l.take()
-		n := copy(buf[headroom:], fragment)
-		l.emit(nif, buf, headroom, n, packet.Meta{})
+	scratch := l.spare.room(min(size, len(b)))[headroom:]
+	return packet.Fragment(b, h, size, l.router.random.fragmentID(), scratch, func(fragment []byte) bool {
+		buf := l.spare.room(len(fragment))
+		l.emit(nif, buf, headroom, copy(buf[headroom:], fragment), packet.Meta{})
 		return true
 	})
 }
@@ -227,7 +219,7 @@ func (l *lane) flush() {
 		l.router.interfaces[i].write(l.worker.index, frames, func(reason packet.DropReason) { l.drops[reason].Add(1) })
 		l.out[i] = frames[:0]
 	}
-	l.used = 0
+	l.spare.reset()
 }
 
 func (l *lane) countSent(i int, frames []tun.Frame) {
@@ -263,7 +255,7 @@ func (h *localHost) send(nif *netInterface, pkt *stack.PacketBuffer) {
 func (h *localHost) walk(nif *netInterface, pkt *stack.PacketBuffer) (pending [][]byte) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	buf, n := h.lane.take(), headroom
+	buf, n := h.lane.spare.take(), headroom
 	for _, part := range pkt.AsSlices() {
 		n += copy(buf[n:], part)
 	}
