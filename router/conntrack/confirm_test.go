@@ -329,12 +329,22 @@ func (s *shard) checkLists(w *world, parked, dead, free int) {
 	if n != free {
 		w.Errorf("%d free slots listed of %d", n, free)
 	}
+	waiting := 0
+	for slot := uint32(1); slot <= s.used; slot++ {
+		if e := s.entry(slot); e.flags&flagUnreplied != 0 && e.status&Expected == 0 {
+			waiting++
+		}
+	}
 	start := Time(0)
 	for slot := s.unreplied.newer; slot != 0; slot = s.link(slot).newer {
+		waiting--
 		if e := s.entry(slot); e.start < start {
 			w.Errorf("the queue of unreplied is out of order at slot %d", slot)
 		} else {
 			start = e.start
 		}
+	}
+	if waiting != 0 {
+		w.Errorf("%d more are unanswered and may be evicted than the queue has", waiting)
 	}
 }

@@ -145,7 +145,7 @@ func (t *Table) Expect(now Time, e Expectation) (ExpectID, error) {
 	if e.host, ok = x.mark(e.Master); !ok {
 		return 0, ErrNoMaster
 	}
-	e.Class = min(e.Class, MaxClasses-1)
+	e.Class, e.claimed = min(e.Class, MaxClasses-1), false
 	if e.Tuple.IsGREv1() {
 		e.Mask.SrcID = 0
 	}

@@ -93,12 +93,15 @@ func (s *shard) removePairs(slot uint32, e *entry) {
 	}
 }
 
-// findPair returns the only connection of a pair in this shard; n is how many there are.
+// findPair returns the only connection of a pair in this shard; n is how many there are, 2 if more than one: a pair may
+// have thousands of keys.
 func (s *shard) findPair(now Time, p *grePair) (slot uint32, dir Direction, n int) {
 	for _, item := range s.pairs[*p] {
 		if s.entry(item>>1).deadline > now {
 			slot, dir = item>>1, Direction(item&1)
-			n++
+			if n++; n == 2 {
+				break
+			}
 		}
 	}
 	return slot, dir, n

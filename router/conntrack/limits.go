@@ -87,7 +87,7 @@ func (t *Table) evict(now Time, orig *Tuple) bool {
 	for i, s := range t.shards {
 		at[i] = s.unreplied.newer
 	}
-	for steps := 0; n < candidates && steps < 4*candidates; steps++ {
+	for n < candidates {
 		oldest := -1
 		for i, s := range t.shards {
 			if at[i] != 0 && (oldest < 0 || s.entry(at[i]).start < t.shards[oldest].entry(at[oldest]).start) {
@@ -99,10 +99,9 @@ func (t *Table) evict(now Time, orig *Tuple) bool {
 		}
 		s, slot := t.shards[oldest], at[oldest]
 		at[oldest] = s.link(slot).newer
-		if e := s.entry(slot); e.status&Expected == 0 {
-			found[n], src[n] = hit{s: s, slot: slot, e: e}, s.tuple(e, Original).Src
-			n++
-		}
+		e := s.entry(slot)
+		found[n], src[n] = hit{s: s, slot: slot, e: e}, s.tuple(e, Original).Src
+		n++
 	}
 	victim, most := -1, 0
 	for i := range n {

@@ -148,6 +148,35 @@ func TestChildrenAreNotEvicted(t *testing.T) {
 	w.refused(udp(hostA, 2, hostB, 53), packet.UnrepliedLimit)
 }
 
+// TestEvictionBehindChildren: the oldest unanswered connections are those that none may push out; the next ones still are.
+func TestEvictionBehindChildren(t *testing.T) {
+	w := newWorld(t, func(c *Config) { c.Max, c.MaxUnreplied = 1000, 500 })
+	master := w.pass(udp(hostA, 7, hostB, 69)).ID
+	w.pass(udp(hostB, 69, hostA, 7))
+	const children = 100
+	for i := range uint16(children) {
+		w.expect(Expectation{Master: master, Tuple: tuple(hostB, 0, hostA, 10000+i, packet.ProtoUDP, 4), Mask: MaskAnyPort})
+		w.pass(udp(hostB, 9, hostA, 10000+i))
+		w.want(InfoRelated, Expected)
+	}
+	w.now += sec
+	refused := 0
+	for i := range uint16(2000) {
+		if w.send(udp(hostA2, i, hostB, 53)) != ok {
+			refused++
+		}
+		w.reap()
+	}
+	if refused != 0 {
+		t.Errorf("%d of 2000 questions refused, with %d that give way", refused, 500-children)
+	}
+	for i := range uint16(children) {
+		w.pass(udp(hostB, 9, hostA, 10000+i))
+		w.want(InfoRelated, Expected|Confirmed)
+	}
+	w.recount()
+}
+
 func TestUnreaped(t *testing.T) {
 	w := newWorld(t, func(c *Config) { c.Max = 10 })
 	refused := 0

@@ -249,9 +249,14 @@ func (s *shard) release(slot uint32, e *entry) {
 	s.free = slot
 }
 
-// enterUnreplied puts a connection at the new end of the queue.
+// enterUnreplied counts an unanswered connection and puts it at the new end of the queue; not the child of an expectation, which
+// nobody may push out.
 func (s *shard) enterUnreplied(slot uint32, e *entry) {
 	e.flags |= flagUnreplied
+	s.table.unreplied.Add(1)
+	if e.status&Expected != 0 {
+		return
+	}
 	newest := s.unreplied.older
 	e.link = link{older: newest}
 	if newest != 0 {
@@ -260,15 +265,18 @@ func (s *shard) enterUnreplied(slot uint32, e *entry) {
 		s.unreplied.newer = slot
 	}
 	s.unreplied.older = slot
-	s.table.unreplied.Add(1)
 }
 
-// leaveUnreplied takes a connection out of the queue, if it is there.
+// leaveUnreplied takes a connection out of the count and out of the queue, if it is there.
 func (s *shard) leaveUnreplied(slot uint32, e *entry) {
 	if e.flags&flagUnreplied == 0 {
 		return
 	}
 	e.flags &^= flagUnreplied
+	s.table.unreplied.Add(-1)
+	if e.status&Expected != 0 {
+		return
+	}
 	l := e.link
 	if l.older != 0 {
 		s.link(l.older).newer = l.newer
@@ -280,5 +288,4 @@ func (s *shard) leaveUnreplied(slot uint32, e *entry) {
 	} else {
 		s.unreplied.older = l.older
 	}
-	s.table.unreplied.Add(-1)
 }
