@@ -235,7 +235,7 @@ func (n *NAT) end(now conntrack.Time, slot uint32) {
 		n.rest(now, &a, m.outsidePort)
 		return
 	}
-	if m.filtering() == EndpointIndependent && n.defaults.Quarantine > 0 && m.flags&flagExpectation == 0 {
+	if m.filtering() == EndpointIndependent && n.defaults.Quarantine > 0 && m.flags&(flagExpectation|flagUsed) == flagUsed {
 		p.hold(m.outsidePort, seconds(now+n.defaults.Quarantine))
 		return
 	}
@@ -243,11 +243,11 @@ func (n *NAT) end(now conntrack.Time, slot uint32) {
 	n.dropPorts(&a)
 }
 
-// others counts the mappings at an outside endpoint.
+// others counts the mappings at an outside endpoint, up to two: thousands may share one.
 func (n *NAT) others(m *mapping) (count int) {
 	n.mappings.eachOutside(&m.outside, m.proto, m.outsidePort, func(uint32, *mapping) bool {
 		count++
-		return true
+		return count < 2
 	})
 	return count
 }

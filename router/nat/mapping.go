@@ -27,14 +27,15 @@ type mapping struct {
 type mappingFlags uint16
 
 const (
-	flagFiltering   mappingFlags = 3      // a Behaviour
-	flagMapping     mappingFlags = 3 << 2 // a Behaviour
-	flagKeep        mappingFlags = 1 << 4 // survives a change of the interface's address
-	flagUnlisted    mappingFlags = 1 << 5 // not in the index of inside endpoints
-	flagEvicted     mappingFlags = 1 << 6 // remote and remotePort are those of an evicted connection
-	flagHairpin     mappingFlags = 1 << 7 // inside hosts reach it
-	flagExpectation mappingFlags = 1 << 8 // the endpoint of expectations: found by its inside endpoint only by others
-	flagShared      mappingFlags = 1 << 9 // others may have the same outside endpoint
+	flagFiltering   mappingFlags = 3       // a Behaviour
+	flagMapping     mappingFlags = 3 << 2  // a Behaviour
+	flagKeep        mappingFlags = 1 << 4  // survives a change of the interface's address
+	flagUnlisted    mappingFlags = 1 << 5  // not in the index of inside endpoints
+	flagEvicted     mappingFlags = 1 << 6  // remote and remotePort are those of an evicted connection
+	flagHairpin     mappingFlags = 1 << 7  // inside hosts reach it
+	flagExpectation mappingFlags = 1 << 8  // the endpoint of expectations: found by its inside endpoint only by others
+	flagShared      mappingFlags = 1 << 9  // others may have the same outside endpoint
+	flagUsed        mappingFlags = 1 << 10 // a connection was confirmed by it: packets may have left
 )
 
 func (m *mapping) filtering() Behaviour { return Behaviour(m.flags & flagFiltering) }

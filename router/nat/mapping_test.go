@@ -293,6 +293,25 @@ func TestQuarantine(t *testing.T) {
 	}
 }
 
+// A port by which nothing has left does not rest: refused packets of one socket would use up all that there are.
+func TestNoQuarantineOfRefused(t *testing.T) {
+	rule := masquerade
+	rule.Filtering = EndpointIndependent
+	w := newWorld(t, rule)
+	for range 100 {
+		b := udp("10.77.1.2:40000", "198.51.100.1:53")
+		h, _ := packet.Parse(b)
+		if _, reason := w.translate(lan, b, &h, &packet.Meta{}); reason != packet.NotDropped {
+			t.Fatal(reason)
+		}
+		w.nat.Abandon(w.now, &w.conn)
+		if s := w.nat.Stats(); s.Mappings != 0 || s.Quarantined != 0 {
+			t.Fatalf("%+v", s)
+		}
+	}
+	wantEnds(t, w.pass(lan, udp("10.77.1.3:40000", "198.51.100.1:53")), "203.0.113.1:40000", "198.51.100.1:53")
+}
+
 // An evicted connection takes nothing with it: its mapping stays until its own time, and its remote end may come
 // back (spec nat.md, section 10).
 func TestEvicted(t *testing.T) {

@@ -246,6 +246,7 @@ func (n *NAT) Confirmed(now conntrack.Time, c *conntrack.Conn) {
 		}
 		m.pending -= min(m.pending, 1)
 		m.conns++
+		m.flags |= flagUsed
 		if m.keepsRemotes() {
 			n.mappings.remotes.add(n.mappings.remoteHash(handle-1, remoteOf(side, &c.Tuples)))
 		}
