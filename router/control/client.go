@@ -3,6 +3,7 @@ package control
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -12,6 +13,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"time"
 
 	"github.com/natrouter/natrouter/router"
@@ -22,6 +24,7 @@ const (
 	readTimeout = 15 * time.Second // between two pieces of an answer
 	maxAnswer   = 4 << 20          // bytes of an answer that is one object
 	maxLine     = 64 << 10         // bytes of one flow of a list
+	maxInMemory = 4 << 20          // bytes of a list; what is longer goes into a file
 )
 
 // ErrNotReachable says that no router answers on the socket. The error that wraps it names the socket and the cause.
@@ -71,8 +74,9 @@ func (c *Client) Status(ctx context.Context) (router.Status, error) {
 	return status, nil
 }
 
-// Flows returns the flows that match f, by rising ID, as they arrive. After an error there is no further flow; a
-// list that was cut short ends with an error.
+// Flows returns the flows that match f, by rising ID. The router's answer is read to its end first, into a temporary file where
+// it is long: the router waits for nobody who stops to look at what he has. After an error there is no further flow; a list that
+// was cut short ends with an error.
 func (c *Client) Flows(ctx context.Context, f router.FlowFilter) iter.Seq2[router.Flow, error] {
 	return func(yield func(router.Flow, error) bool) {
 		body, err := c.get(ctx, "/v1/flows", query(f))
@@ -81,22 +85,53 @@ func (c *Client) Flows(ctx context.Context, f router.FlowFilter) iter.Seq2[route
 			return
 		}
 		defer body.Close()
-		lines := bufio.NewScanner(body)
+		list, forget, cut := spool(body)
+		defer forget()
+		lines := bufio.NewScanner(list)
 		lines.Buffer(nil, maxLine)
 		for lines.Scan() {
 			var flow router.Flow
 			if err := json.Unmarshal(lines.Bytes(), &flow); err != nil {
-				yield(router.Flow{}, fmt.Errorf("control: flow is no JSON of ours: %w", err))
-				return
+				if cut == nil {
+					yield(router.Flow{}, fmt.Errorf("control: flow is no JSON of ours: %w", err))
+					return
+				}
+				break
 			}
 			if !yield(flow, nil) {
 				return
 			}
 		}
-		if err := lines.Err(); err != nil {
-			yield(router.Flow{}, fmt.Errorf("control: flow list cut short: %w", err))
+		if cut = cmp.Or(cut, lines.Err()); cut != nil {
+			yield(router.Flow{}, fmt.Errorf("control: flow list cut short: %w", cut))
 		}
 	}
+}
+
+// spool reads an answer to its end, or to where err cut it short. The caller calls forget when it has read it again.
+func spool(body io.Reader) (answer io.Reader, forget func(), err error) {
+	var start bytes.Buffer
+	forget = func() {}
+	if _, err = io.CopyN(&start, body, maxInMemory); err != nil {
+		if errors.Is(err, io.EOF) {
+			err = nil
+		}
+		return &start, forget, err
+	}
+	file, err := os.CreateTemp("", "natrouter-flows-*")
+	if err != nil {
+		return io.MultiReader(&start, body), forget, nil // then as it arrives
+	}
+	forget = func() {
+		file.Close()
+		os.Remove(file.Name())
+	}
+	if _, err = io.Copy(file, body); err == nil {
+		_, err = file.Seek(0, io.SeekStart)
+	} else if _, again := file.Seek(0, io.SeekStart); again != nil {
+		err = again
+	}
+	return io.MultiReader(&start, file), forget, err
 }
 
 // get returns the body of a good answer; any other answer is an [Error].

@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
@@ -123,6 +125,49 @@ func TestFlowsManyAtOnce(t *testing.T) {
 		})
 	}
 	wait.Wait()
+}
+
+// Readers that stop to look, as a pager does, hold up neither the router nor each other: more of them than there may be
+// lists at once. What they have read is in files meanwhile, and none is left.
+func TestFlowsReadSlowly(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("TMPDIR", dir)
+	const n = 20_000 // more than a socket holds
+	many := make([]router.Flow, n)
+	for i := range many {
+		many[i] = flow(uint64(i + 1))
+	}
+	client := serve(t, &fake{flows: fixed(many...)})
+	var readers []func() (router.Flow, error, bool)
+	for range maxLists + 1 {
+		next, stop := iter.Pull2(client.Flows(context.Background(), router.FlowFilter{}))
+		defer stop()
+		if _, err, ok := next(); err != nil || !ok {
+			t.Fatalf("reader %d: %v", len(readers), err)
+		}
+		readers = append(readers, next)
+	}
+	if files, err := os.ReadDir(dir); err != nil || len(files) != len(readers) {
+		t.Errorf("%d files, %v", len(files), err)
+	}
+	for _, next := range readers {
+		for want := uint64(2); ; want++ {
+			f, err, ok := next()
+			if !ok && want == n+1 {
+				break
+			}
+			if err != nil || f.ID != want {
+				t.Fatalf("flow %d, %v, want %d", f.ID, err, want)
+			}
+		}
+	}
+	if files, err := os.ReadDir(dir); err != nil || len(files) != 0 {
+		t.Errorf("%d files are left, %v", len(files), err)
+	}
+	t.Setenv("TMPDIR", filepath.Join(dir, "none")) // without room for files, as it arrives
+	if got, err := collect(client, router.FlowFilter{}); err != nil || len(got) != n {
+		t.Errorf("%d flows, %v, want %d", len(got), err, n)
+	}
 }
 
 // A reader that stops early frees the list for others.
@@ -249,6 +294,7 @@ func TestStrangeAnswers(t *testing.T) {
 		"another's error":     {"HTTP/1.1 500 Oops\r\nContent-Length: 2\r\n\r\nhi", "another program's socket"},
 		"no JSON":             {chunked + "3\r\nfoo\r\n0\r\n\r\n", "no JSON of ours"},
 		"list cut short":      {chunked + chunk, "cut short"},
+		"flow cut short":      {chunked + chunk + "7\r\n{\"id\":2\r\n", "cut short"},
 		"line without an end": {chunked + fmt.Sprintf("%x\r\n%s", maxLine+10, strings.Repeat(" ", maxLine+10)), "cut short"},
 	} {
 		if _, err := collect(strange(t, tt.answer), router.FlowFilter{}); err == nil || !strings.Contains(err.Error(), tt.want) {
