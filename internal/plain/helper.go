@@ -44,6 +44,7 @@ type reading struct {
 	off   bool      // the helper has given up: all passes
 	calls []*call   // of PPTP, that have not ended
 	past  []pastCall
+	hides []hide
 }
 
 // edit replaces bytes of a stream.
@@ -54,6 +55,9 @@ type edit struct {
 
 // place is where in a stream something stands that the router decided about.
 type place struct{ dir, at int }
+
+// hide is a place where something decided stands that was not shown yet.
+type hide struct{ choice, at place }
 
 // choice is what it decided.
 type choice struct {

@@ -20,7 +20,8 @@ type call struct {
 type callEnd struct {
 	inner, outer uint16
 	known        bool
-	hidden       bool // what the other end is to know it as was not shown yet, so nobody knows it
+	hidden       bool  // what the other end is to know it as was not shown yet, so nobody knows it
+	choice       place // of what it is outside
 	since        time.Duration
 }
 
@@ -177,6 +178,9 @@ func (t *pptpTalk) message(dir, kind int, d pptpKind, b []byte) {
 	}
 	if d.own != 0 {
 		id := binary.BigEndian.Uint16(b[d.own:])
+		if l := t.find(dir, id, false); l != nil && l.ends[dir].hidden {
+			t.x.hides = append(t.x.hides, hide{l.ends[dir].choice, place{dir, t.at[dir] + d.own}})
+		}
 		if other, ok := t.lookup(dir, id, false); ok {
 			t.x.edit(dir, t.at[dir]+d.own, word(id), word(other))
 		}
@@ -288,29 +292,32 @@ func (t *pptpTalk) learn(l *call, dir int, id uint16) {
 	if !t.k.translated(dir) {
 		return
 	}
-	c := t.k.once(place{dir, t.at[dir] + 12}, func() choice { return choice{number: id} })
-	l.ends[dir].outer, l.ends[dir].hidden = c.number, !c.ok
+	e := &l.ends[dir]
+	e.choice = place{dir, t.at[dir] + 12}
+	c := t.k.once(e.choice, func() choice { return choice{number: id} })
+	e.outer, e.hidden = c.number, !c.ok
 }
 
 // reveal notes what came out where call IDs stand that were not shown yet: the bytes may have been lost when the message was
-// read, and are sent again.
+// read, and are sent again, or stand in another message.
 func (k *control) reveal(dir int) {
-	for at, c := range k.chosen {
-		if k.name != "pptp" || at.dir != dir || c.ok {
-			continue
-		}
-		before := c
+	news := false
+	for _, h := range k.reading.hides {
+		c := k.chosen[h.choice]
 		for i := range 2 {
-			if b := k.cameOut(dir, at.at+i); len(b) > 0 { // no edit of PPTP moves another
-				shift := 8 * (1 - i)
-				c.number = c.number&^(0xff<<shift) | uint16(b[0])<<shift
-				c.shown[i] = true
+			b := k.cameOut(dir, h.at.at+i) // no edit of PPTP moves another
+			if h.at.dir != dir || c.shown[i] || len(b) == 0 {
+				continue
 			}
+			shift := 8 * (1 - i)
+			c.number = c.number&^(0xff<<shift) | uint16(b[0])<<shift
+			c.shown[i], news = true, true
 		}
 		c.ok = c.shown == [2]bool{true, true}
-		if k.chosen[at] = c; c != before {
-			k.reading = k.readPPTP()
-		}
+		k.chosen[h.choice] = c
+	}
+	if news {
+		k.reading = k.readPPTP()
 	}
 }
 
