@@ -177,7 +177,7 @@ func conntrackKeys(def router.Config) []key {
 		{name: "max_expectations", read: number(0, maxConns, ""), def: ct.MaxExpect},
 		{name: "max_per_source", read: number(0, maxConns, "connections"), def: ct.MaxPerSource},
 		{name: "max_unreplied", read: number(0, maxConns, "connections"), def: ct.MaxUnreplied},
-		{name: "fragment_memory", read: size(64<<10, 1<<30), def: def.Fragments}, // one whole datagram at least
+		{name: "fragment_memory", read: size(512<<10, 1<<30), def: def.Fragments}, // a source may have a fourth: one whole datagram at least
 		{name: "profile", def: conntrack.ProfileRFC, read: oneOf(
 			word[conntrack.Profile]{"rfc", conntrack.ProfileRFC}, word[conntrack.Profile]{"linux", conntrack.ProfileLinux})},
 		{name: "accounting", read: boolean, def: ct.Accounting},

@@ -85,6 +85,19 @@ func TestMemoryShareIPv6(t *testing.T) {
 	}
 }
 
+// TestMemoryLeast: with the least memory that a configuration may name the longest datagram still becomes whole.
+func TestMemoryLeast(t *testing.T) {
+	a := newAdder(t, 512<<10)
+	whole := testpkt.UDP{Src: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 0, 1}), 5), Dst: peer4, Payload: text(65507)}.Bytes()
+	parts := testpkt.Fragments(whole, 1280, 1)
+	for i, b := range parts {
+		got := a.add(0, 1, b)
+		if last := i == len(parts)-1; got.reason != packet.NotDropped || last != (got.n == len(whole)) {
+			t.Fatalf("fragment %d of %d: %+v", i, len(parts), got)
+		}
+	}
+}
+
 func TestMemoryNone(t *testing.T) {
 	a := newAdder(t, 0)
 	if got := a.add(0, 1, piece4(0, 8, true)); got.reason != packet.FragmentMemory || a.r.Len() != 0 || a.r.Bytes() != 0 {

@@ -57,8 +57,8 @@ type holder struct {
 	bytes int
 }
 
-// New makes a Reassembler that keeps at most limit bytes, its own bookkeeping included. With limit 0 every fragment
-// is dropped.
+// New makes a Reassembler that keeps at most limit bytes, its own bookkeeping included, and a fourth of them for one source: 512
+// KiB let the longest datagram become whole. With limit 0 every fragment is dropped.
 func New(limit int) *Reassembler {
 	return &Reassembler{limit: limit, datagrams: make(map[key]*datagram), sources: make(map[source]*holder)}
 }
