@@ -55,7 +55,7 @@ func (r *Router) callOf(c *conn, p *packet) bool {
 		for _, l := range o.control.reading.calls {
 			ways := o.control.ways(l)
 			for dir := range ways {
-				if l.up() && !l.late && same(gre, ways[dir], p.pair) {
+				if l.up() && l.late == nil && same(gre, ways[dir], p.pair) {
 					c.master, c.tuples = o, [2]pair{ways[dir], ways[1-dir]}
 					return true
 				}
@@ -77,6 +77,9 @@ func (r *Router) sweepCalls(k *control, calls []*call) {
 				continue
 			}
 			ways := k.ways(l)
+			if l.late != nil {
+				ways = *l.late
+			}
 			if mine && (c.tuples == ways || c.tuples == [2]pair{ways[1], ways[0]}) {
 				return false
 			}

@@ -13,7 +13,7 @@ type call struct {
 	serial   uint16
 	ends     [2]callEnd
 	deadline time.Duration // of a state that waits for the other end; 0: none
-	late     bool          // an end has another ID since the session is not open: no GRE by it is awaited
+	late     *[2]pair      // an end has another ID since the session is not open: no GRE by it is awaited, and what was there stays
 }
 
 // callEnd is a call ID: as its end has it, and as the other knows it.
@@ -384,7 +384,9 @@ func (t *pptpTalk) outgoingReply(l *call, dir int, own uint16, good bool) {
 	case !good:
 		t.over(l)
 	default:
-		l.late = l.late || t.session != "open" && l.ends[dir].inner != own
+		if ways := t.k.ways(l); l.late == nil && t.session != "open" && l.ends[dir].inner != own {
+			l.late = &ways
+		}
 		t.learn(l, dir, own)
 		if !clearing { // else the two crossed
 			t.connect(l, "answered")
