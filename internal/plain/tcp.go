@@ -233,7 +233,8 @@ func (s *tcp) far(dir int, g segment) (before, ahead bool) {
 		d := int32(g.seq - s.end[dir])
 		before, ahead = d < -farOff, d > farOff
 	}
-	if s.end[1-dir] != 0 && g.hasACK && !(g.kind == "RST" && g.ack == 0) {
+	unasked := s.short == "SS" && dir == 0 // acknowledges what nobody has sent: as the kernel, by its distance from 0
+	if (s.end[1-dir] != 0 || unasked) && g.hasACK && !(g.kind == "RST" && g.ack == 0) {
 		d := int32(g.ack - s.end[1-dir])
 		before, ahead = before || d < -farOff, ahead || d > 0
 	}
