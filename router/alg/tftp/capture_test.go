@@ -1,8 +1,11 @@
 package tftp
 
 import (
+	"bytes"
+	"encoding/binary"
 	"net/netip"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/natrouter/natrouter/internal/testpkt"
@@ -88,19 +91,20 @@ func endpoint(addr string, port uint16) netip.AddrPort {
 	return netip.AddrPortFrom(netip.MustParseAddr(addr), port)
 }
 
-// A capture made to overrun a reader: a request that claims more bytes than there are.
-func TestCapturedOverrun(t *testing.T) {
-	packets, err := testpkt.ReadCapture(filepath.Join(testpkt.Captures(t), "tftp", "tftp-heapoverflow.pcap"))
-	if err != nil || len(packets) != 1 {
-		t.Fatalf("%d packets, %v", len(packets), err)
+// A request that claims more bytes than there are: its file name has no end, and the length in its UDP header goes
+// behind the end of the packet.
+func TestClaimsMoreThanThereIs(t *testing.T) {
+	payload := []byte("\x00\x01" + strings.Repeat("n", 64))
+	if got := classify(payload); got != malformed {
+		t.Errorf("a name without an end is %d", got)
 	}
-	b := packets[0].Data
-	at := int(b[0]&15)*4 + 8
-	if got := classify(b[at:]); got != malformed {
-		t.Errorf("% x is %d", b[at:], got)
-	}
+	b := testpkt.UDP{Src: endpoint("10.77.1.2", 1069), Dst: endpoint("198.51.100.7", port), Payload: payload}.Bytes()
 	w := newWorld(t, true, masquerade())
-	if out, reason := w.Send(b, packet.Meta{}); len(out) != 0 || reason == packet.NotDropped {
-		t.Errorf("%v left, reason %v", out, reason)
+	for _, more := range []int{1, 512, 0xffff - packet.UDPSize - len(payload)} {
+		claims := bytes.Clone(b)
+		binary.BigEndian.PutUint16(claims[packet.IPv4Size+4:], uint16(packet.UDPSize+len(payload)+more)) // RFC 768, Length
+		if out, reason := w.Send(claims, packet.Meta{}); len(out) != 0 || reason == packet.NotDropped {
+			t.Errorf("%d bytes more than there are: %v left, reason %v", more, out, reason)
+		}
 	}
 }
