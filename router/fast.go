@@ -105,7 +105,7 @@ func segments(h *packet.Headers, m *packet.Meta) uint64 {
 	if m.GSO == packet.GSONone {
 		return 1
 	}
-	size, payload := int(m.SegSize), int(h.Len)-int(h.Payload)
+	size, payload := int(m.SegSize), h.PayloadLen()
 	if size == 0 || payload <= size {
 		return 1
 	}

@@ -126,17 +126,17 @@ func (*mtuHook) Name() string { return "mtu" }
 func (*mtuHook) Handle(p *Packet) packet.Verdict {
 	mtu, size := p.out.mtu, p.largest()
 	switch {
-	case p.fragmentSize != 0 && size > int(p.fragmentSize):
+	case p.fragmentSize != 0 && size > p.fragmentSize:
 		// Reassembled: never larger than its fragments were (RFC 8200, section 5; RFC 1191 for DF on fragments).
-		if p.H.DF && int(p.fragmentSize) > mtu {
+		if p.H.DF && p.fragmentSize > mtu {
 			return p.refuse(packet.TooBig)
 		}
-		p.splitSize = uint16(min(int(p.fragmentSize), mtu))
+		p.splitSize = min(p.fragmentSize, mtu)
 	case size <= mtu:
 	case p.H.DF:
 		return p.refuse(packet.TooBig)
 	default:
-		p.splitSize = uint16(mtu)
+		p.splitSize = mtu
 	}
 	return packet.Accept
 }
@@ -182,13 +182,13 @@ func (*sendHook) Handle(p *Packet) packet.Verdict {
 		if p.Meta.Partial() {
 			packet.FinishChecksum(p.Bytes, &p.H, &p.Meta)
 		}
-		return p.refuse(p.lane.emitFragments(p.out, p.Bytes, &p.H, int(p.splitSize)))
+		return p.refuse(p.lane.emitFragments(p.out, p.Bytes, &p.H, p.splitSize))
 	}
 	var reason packet.DropReason
 	packet.Segment(p.Bytes, &p.H, &p.Meta, p.lane.spare.take()[headroom:], func(segment []byte) bool {
 		h, r := packet.Parse(segment)
 		if r == packet.NotDropped {
-			r = p.lane.emitFragments(p.out, segment, &h, int(p.splitSize))
+			r = p.lane.emitFragments(p.out, segment, &h, p.splitSize)
 		}
 		reason = r
 		return r == packet.NotDropped

@@ -99,7 +99,7 @@ func (d *defragHook) Handle(p *Packet) packet.Verdict {
 	if p.H, reason = packet.Parse(p.Bytes); reason != packet.NotDropped {
 		return p.refuse(reason)
 	}
-	if p.fragmentSize = uint16(size); df {
+	if p.fragmentSize = size; df {
 		p.H.DF = true
 	}
 	return packet.Accept

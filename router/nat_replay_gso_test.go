@@ -50,7 +50,7 @@ func continues(group []replayed, p replayed) bool {
 		total += len(q.b) - a.Payload
 	}
 	seq := binary.BigEndian.Uint32(last.b[b.L4+4:]) + uint32(b.Len-b.Payload)
-	return c.Payload == a.Payload && b.Len-b.Payload == size && n <= size && total <= tun.MaxPacket &&
+	return c.Payload == a.Payload && b.Len-b.Payload == size && n <= size && total <= 65535 &&
 		last.b[b.L4+13]&packet.FlagPSH == 0 && binary.BigEndian.Uint32(p.b[c.L4+4:]) == seq &&
 		bytes.Equal(shared(first.b, &a), shared(p.b, &c))
 }

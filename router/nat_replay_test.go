@@ -57,7 +57,7 @@ func replay(t *testing.T, round []replayed, w *way, s setup) (all []byte, count 
 	r := &replayer{way: w, chosen: map[string]netip.AddrPort{}, fragments: map[string][][]byte{}, inside: map[netip.Addr]bool{}}
 	cfg := testConfig()
 	cfg.FastPath, cfg.MSSClamp, cfg.ErrorRate = s.fast, MSSClampOff, 0
-	cfg.Interfaces[0].MTU, cfg.Interfaces[1].MTU = tun.MaxPacket, tun.MaxPacket
+	cfg.Interfaces[0].MTU, cfg.Interfaces[1].MTU = 65535, 65535
 	var inside []netip.Addr
 	for _, p := range round {
 		l, _ := testpkt.Parse(p.b)

@@ -29,8 +29,8 @@ type Packet struct {
 	noMatch bool   // to an outside address, and no connection, mapping or rule claims it
 	reject  bool   // the filter rule that dropped it wants an answer
 
-	fragmentSize uint16 // largest fragment of a reassembled datagram, bytes; 0: it came whole
-	splitSize    uint16 // largest packet that may leave; 0: leaves as it is
+	fragmentSize int // largest fragment of a reassembled datagram, bytes; 0: it came whole
+	splitSize    int // largest packet that may leave; 0: leaves as it is
 
 	// The headers as they came in, for the ICMP errors that quote them.
 	snapshot  [snapshotSize]byte
@@ -63,7 +63,7 @@ func (p *Packet) keepSnapshot() {
 // segments returns how many packets on the wire p stands for.
 func (p *Packet) segments() uint64 {
 	whole := p.H
-	whole.Len = uint16(len(p.Bytes))
+	whole.Len = uint32(len(p.Bytes))
 	return segments(&whole, &p.Meta)
 }
 

@@ -72,7 +72,7 @@ func parse6(b []byte) (Layout, error) {
 		return Layout{}, errors.New("short IPv6 header")
 	}
 	l := Layout{Family: 6, DF: true, L4: 40, Len: 40 + be16(b, 4), Proto: int(b[6]), TTL: int(b[7])}
-	if l.Len > len(b) || l.Len > 65535 {
+	if l.Len > len(b) {
 		return l, fmt.Errorf("IPv6 packet of %d bytes in %d", l.Len, len(b))
 	}
 	l.Src, l.Dst = b[8:24], b[24:40]

@@ -95,7 +95,7 @@ func (p *pump) step() {
 		b := p.buffer[:copy(p.buffer, pkt)]
 		p.inH, p.inMeta = p.h[i], p.meta
 		tcp := packet.TCP(b[p.inH.L4:])
-		if size := uint32(p.inH.Len - p.inH.Payload); i == 0 {
+		if size := uint32(p.inH.PayloadLen()); i == 0 {
 			tcp.SetSeq(p.seq)
 			p.seq += size
 			p.got += size + p.growth

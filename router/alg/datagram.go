@@ -45,7 +45,7 @@ func (p *part) datagram() (packet.Verdict, packet.DropReason) {
 	switch {
 	case st.detached: // by an earlier datagram of a super-packet, too
 		return p.accept()
-	case err != nil || len(udp) != int(p.h.Len-p.h.L4):
+	case err != nil || len(udp) != p.h.L4Len():
 		return p.accept() // bytes behind the datagram: it can't be edited
 	}
 	var edits []Edit
@@ -90,7 +90,7 @@ func (p *part) edit(udp packet.UDP, edits []Edit) (packet.Verdict, packet.DropRe
 	}
 	head := int(p.h.Payload)
 	size := head + len(s.render)
-	if size > maxPacket {
+	if size > p.h.Longest() {
 		return p.drop(packet.HelperDropped)
 	}
 	if p.m.PartialInner(p.h) {

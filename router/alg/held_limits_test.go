@@ -48,7 +48,7 @@ func TestHeldLimits(t *testing.T) {
 				if reason != packet.NotDropped {
 					t.Fatal(reason)
 				}
-				left += int(h.Len - h.Payload)
+				left += int(h.PayloadLen())
 			}
 			if want := (tt.fit + 1) * tt.size; left != want || w.kit.held.Load() != 0 {
 				t.Errorf("%d bytes left, want %d; %d wait still", left, want, w.kit.held.Load())

@@ -279,8 +279,8 @@ func TestSYNWithData(t *testing.T) {
 	w.ends[0].stream = []byte("HELLO 1\n")
 	w.raw(0, testpkt.TCP{Seq: w.ends[0].isn, Flags: packet.FlagSYN, Payload: []byte("HELLO 1\n")}, packet.Meta{})
 	for _, b := range w.segments() {
-		if h, _ := packet.Parse(b); h.Payload != h.Len {
-			t.Errorf("a SYN left with %d bytes", h.Len-h.Payload)
+		if h, _ := packet.Parse(b); h.PayloadLen() != 0 {
+			t.Errorf("a SYN left with %d bytes", h.PayloadLen())
 		}
 	}
 	w.connect()

@@ -8,9 +8,6 @@ import (
 	"github.com/natrouter/natrouter/router/packet"
 )
 
-// maxPacket is the largest IP packet, bytes: what a super-segment may grow to.
-const maxPacket = 0xffff
-
 // place makes the packet carry its bytes up to `to` as they are after the edits, in place, or in pieces where they
 // have outgrown what may leave.
 func (p *part) place(f *flow, to uint32) (packet.Verdict, packet.DropReason) {
@@ -35,7 +32,7 @@ func (p *part) place(f *flow, to uint32) (packet.Verdict, packet.DropReason) {
 	}
 	head, limit := int(p.h.Payload), max(p.room, len(p.b))
 	if p.m.GSO != packet.GSONone {
-		limit = maxPacket
+		limit = p.h.Longest()
 	}
 	if size := head + len(s.render); size > limit || size > cap(p.b) {
 		if reason := p.pieces(s, p.b[:head], *p.h, from, p.flagsStay(f, to)); reason != packet.NotDropped {
@@ -168,7 +165,7 @@ func (p *part) header(hdr packet.TCP, from, off uint32, flags bool) packet.DropR
 
 // finish makes the lengths and checksums of a changed packet right: an unfinished transport checksum stays so.
 func finish(b []byte, h *packet.Headers, m *packet.Meta) {
-	h.Len = uint16(len(b))
+	h.Len = uint32(len(b))
 	if h.Family == 4 {
 		ip := packet.IPv4(b)
 		ip.SetTotalLen(len(b))
@@ -176,7 +173,7 @@ func finish(b []byte, h *packet.Headers, m *packet.Meta) {
 	} else {
 		packet.IPv6(b).SetPayloadLen(len(b) - packet.IPv6Size)
 	}
-	if m.GSO != packet.GSONone && len(b)-int(h.Payload) <= int(m.SegSize) {
+	if m.GSO != packet.GSONone && h.PayloadLen() <= int(m.SegSize) {
 		m.GSO, m.SegSize, m.ECN = packet.GSONone, 0, false
 	}
 	if !m.Partial() {
@@ -190,7 +187,7 @@ func finish(b []byte, h *packet.Headers, m *packet.Meta) {
 // trimSYN takes the bytes off a SYN: no helper has seen them, and what is not acknowledged comes again with the
 // connection open (RFC 7413, section 4.2, where a server takes none).
 func trimSYN(b []byte, h *packet.Headers, m *packet.Meta) []byte {
-	if packet.TCP(b[h.L4:]).Flags()&packet.FlagSYN == 0 || h.Payload == h.Len {
+	if packet.TCP(b[h.L4:]).Flags()&packet.FlagSYN == 0 || h.PayloadLen() == 0 {
 		return b
 	}
 	b = b[:h.Payload]

@@ -5,7 +5,7 @@ import "github.com/natrouter/natrouter/router/packet"
 // firstTCP starts a connection with a SYN, or picks one up in its middle where that is allowed.
 func (t *Table) firstTCP(now Time, p *Packet, c *Conn, set *timeoutSet) packet.DropReason {
 	var g tcpSegment
-	g.read(packet.TCP(p.Bytes[p.H.L4:]), int(p.H.Len-p.H.Payload))
+	g.read(packet.TCP(p.Bytes[p.H.L4:]), p.H.PayloadLen())
 	if !packet.ValidTCPFlags(g.flags) {
 		return packet.BadFlags
 	}

@@ -59,7 +59,7 @@ func (p *Packet) weight() counter {
 	if p.Meta == nil || p.Meta.GSO == packet.GSONone || p.Meta.SegSize == 0 {
 		return counter{1, bytes}
 	}
-	payload := uint64(p.H.Len - p.H.Payload)
+	payload := uint64(p.H.PayloadLen())
 	packets := max((payload+uint64(p.Meta.SegSize)-1)/uint64(p.Meta.SegSize), 1)
 	return counter{packets, bytes + (packets-1)*uint64(p.H.Payload)}
 }
@@ -100,7 +100,7 @@ func (s *shard) advance(p *Packet, e *entry, v *view) ruling {
 	switch p.H.Proto {
 	case packet.ProtoTCP:
 		var g tcpSegment
-		g.read(packet.TCP(p.Bytes[p.H.L4:]), int(p.H.Len-p.H.Payload))
+		g.read(packet.TCP(p.Bytes[p.H.L4:]), p.H.PayloadLen())
 		return s.tcp.at(e.l4).step(&g, v)
 	case packet.ProtoUDP, packet.ProtoUDPLite:
 		return stepUDP(v)

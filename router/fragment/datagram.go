@@ -9,8 +9,6 @@ import (
 	"github.com/natrouter/natrouter/router/packet"
 )
 
-const maxPacket = 65535 // bytes of IP packet
-
 // ECN codepoints (RFC 3168, section 5), low two bits of TOS and traffic class.
 const (
 	ecnNot = 0
@@ -25,7 +23,8 @@ type piece struct {
 }
 
 // newPiece returns the part of b, in place, unless its length or offset is impossible: no bytes at all, not a
-// multiple of eight before the last, or an end beyond 65535 (RFC 8200, section 4.5; RFC 791 means the same).
+// multiple of eight before the last, or an end beyond the longest packet (RFC 8200, section 4.5; RFC 791 means the
+// same).
 func newPiece(b []byte, h *packet.Headers) (p piece, ok bool) {
 	head, start := int(h.L4), int(h.L4)
 	if h.Family == 6 {
@@ -33,7 +32,7 @@ func newPiece(b []byte, h *packet.Headers) (p piece, ok bool) {
 	}
 	n := int(h.Len) - start
 	p = piece{off: int(h.FragOff), end: int(h.FragOff) + n, data: b[start:h.Len], last: !h.MoreFrag}
-	return p, h.Fragment && n > 0 && (p.last || n%8 == 0) && head+p.end <= maxPacket
+	return p, h.Fragment && n > 0 && (p.last || n%8 == 0) && head+p.end <= h.Longest()
 }
 
 // datagram is one that is not complete, or one that was dropped and is remembered until its deadline.
@@ -116,7 +115,7 @@ func (d *datagram) assemble(dst []byte) (int, packet.DropReason) {
 	n := head + d.end
 	ce, ok := d.congestion()
 	switch {
-	case n > maxPacket || !ok:
+	case n > d.header.Longest() || !ok:
 		return 0, packet.FragmentInvalid
 	case n > len(dst):
 		return 0, packet.Oversize

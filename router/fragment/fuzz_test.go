@@ -18,7 +18,7 @@ func FuzzRoundTrip(f *testing.F) {
 		{Type: 0, Data: text(6)}, {Type: 43, Data: text(6)}, {Type: 60, Data: text(14)}}}.Bytes(), uint16(200), []byte{2})
 	f.Fuzz(func(t *testing.T, b []byte, size uint16, order []byte) {
 		h, reason := packet.Parse(b)
-		if reason != packet.NotDropped || h.Fragment || h.Len == h.L4 || h.FragHdr != 0 {
+		if reason != packet.NotDropped || h.Fragment || h.L4Len() == 0 || h.FragHdr != 0 {
 			return
 		}
 		b = b[:h.Len]

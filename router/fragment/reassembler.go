@@ -14,7 +14,7 @@ const (
 
 	// maxFragments bounds the fragments of a datagram: the longest one over the smallest MTU, 68 bytes, of which
 	// 48 are payload (RFC 791, section 3.2).
-	maxFragments = (65535 + 47) / 48
+	maxFragments = (packet.MaxIPv4 + 47) / 48
 
 	maxPerSource = 256 // datagrams of one source
 	sourceShare  = 4   // one source holds at most a fourth of the memory
@@ -65,9 +65,9 @@ func New(limit int) *Reassembler {
 
 // Add keeps a copy of fragment b, whose Headers are h, that came in by interface in at now. When its datagram is
 // complete, it is written to dst and n is its length, size the length of its largest fragment as a packet, bytes,
-// and df reports whether DF was set on any (always for IPv6). dst must have room for the longest packet, 65535
-// bytes, or the datagram is dropped as Oversize; it must not overlap b. The packet in dst has the first fragment's
-// headers, with total length and IPv4 checksum made right, or without the IPv6 fragment header; it has still to be
+// and df reports whether DF was set on any (always for IPv6). dst must have room for the longest packet,
+// [packet.MaxIPv6] bytes, or the datagram is dropped as Oversize; it must not overlap b. The packet in dst has the first
+// fragment's headers, with total length and IPv4 checksum made right, or without the IPv6 fragment header; it has still to be
 // parsed. n is 0 otherwise: with NotDropped the fragment is held or was there already, else the reason says why it,
 // or its whole datagram, is dropped. A packet that is no fragment is FragmentInvalid.
 //

@@ -48,7 +48,7 @@ type adder struct {
 }
 
 func newAdder(t testing.TB, limit int) *adder {
-	return &adder{t, New(limit), make([]byte, 65535)}
+	return &adder{t, New(limit), make([]byte, packet.MaxIPv6)}
 }
 
 func (a *adder) add(now packet.Time, in int, b []byte) result {
@@ -84,7 +84,7 @@ func TestAddCompletes(t *testing.T) {
 		"IPv4, DF":         {testpkt.UDP{Src: host4, Dst: peer4, Payload: text(999), ID: 7, DF: true}.Bytes(), true},
 		"IPv6":             {udp6(3000), true},
 		"longest IPv4":     {testpkt.Raw{Src: host4.Addr(), Dst: peer4.Addr(), Proto: 50, Payload: text(65515)}.Bytes(), false},
-		"longest IPv6":     {testpkt.Raw{Src: host6.Addr(), Dst: peer6.Addr(), Proto: 50, Payload: text(65495)}.Bytes(), true},
+		"longest IPv6":     {testpkt.Raw{Src: host6.Addr(), Dst: peer6.Addr(), Proto: 50, Payload: text(65535)}.Bytes(), true},
 		"TCP header split": {testpkt.TCP{Src: host4, Dst: peer4, Flags: packet.FlagSYN}.Bytes(), false},
 	} {
 		for _, size := range []int{68, 576, 1280, 1500} {
@@ -149,7 +149,7 @@ func TestAddRules(t *testing.T) {
 		"two lasts":                     {{16, 8, false, held, 0}, {32, 8, false, invalid, 0}},
 		"no bytes":                      {{8, 0, true, invalid, 0}, {8, 0, false, invalid, 0}, {0, 8, true, held, 0}},
 		"no multiple of eight with MF":  {{0, 15, true, invalid, 0}, {0, 16, true, held, 0}, {16, 1, false, held, 17}},
-		"beyond 65535":                  {{65528, 100, false, invalid, 0}, {65520, 8, true, invalid, 0}, {0, 8, true, held, 0}},
+		"beyond the longest":            {{65528, 100, false, invalid, 0}, {65528, 8, true, invalid, 0}, {0, 8, true, held, 0}},
 		"duplicate after an overlap":    {{0, 16, true, held, 0}, {8, 16, true, overlap, 0}, {0, 16, true, overlap, 0}},
 		"a hole at the start is a hole": {{8, 8, true, held, 0}, {16, 8, false, held, 0}, {0, 8, true, held, 24}},
 	} {
@@ -227,15 +227,33 @@ func TestAddShortDst(t *testing.T) {
 	}
 }
 
-// Options of the first fragment make the whole longer than an IP packet can be.
+// Options of the first fragment, and the headers that it repeats, make the whole longer than an IP packet can be, though
+// a later fragment, which has none, shows nothing of it. A byte less, or eight, and it is whole.
 func TestAddTooLongWithOptions(t *testing.T) {
-	a := newAdder(t, plenty)
-	first := testpkt.Raw{Src: host4.Addr(), Dst: peer4.Addr(), Proto: 50, Payload: text(32000), ID: 9, IPOptions: []byte{7, 3, 4, 0}}.Bytes()
-	packet.IPv4(first).SetFragment(0, true)
-	packet.IPv4(first).UpdateChecksum()
-	a.add(0, 1, first)
-	if got := a.add(0, 1, piece4(32000, 33515, false)); got.n != 0 || got.reason != packet.FragmentInvalid || a.r.Len() != 0 {
-		t.Errorf("%+v, %d datagrams", got, a.r.Len())
+	first4 := packet.IPv4(testpkt.Raw{Src: host4.Addr(), Dst: peer4.Addr(), Proto: 50, Payload: text(32000), ID: 9, IPOptions: []byte{7, 3, 4, 0}}.Bytes())
+	first4.SetFragment(0, true)
+	first4.UpdateChecksum()
+	hop := testpkt.Ext{Type: 0, Data: []byte{1, 4, 0, 0, 0, 0}}
+	first6 := testpkt.Raw{Src: host6.Addr(), Dst: peer6.Addr(), Proto: 50, Payload: text(32000),
+		Ext: []testpkt.Ext{hop, testpkt.FragHeader(0, true, 9)}}.Bytes()
+	for _, tt := range []struct {
+		first []byte
+		last  func(off, n int, more bool) []byte
+		room  int // bytes of payload that there may be
+		whole int
+	}{{first4, piece4, 65511, 65535}, {first6, piece6, 65527, 65575}} {
+		for over := range 9 {
+			a := newAdder(t, plenty)
+			a.add(0, 1, tt.first)
+			got := a.add(0, 1, tt.last(32000, tt.room-32000+over, false))
+			want, reason := tt.whole, packet.NotDropped
+			if over > 0 {
+				want, reason = 0, packet.FragmentInvalid
+			}
+			if got.n != want || got.reason != reason {
+				t.Errorf("IPv%d, %d bytes too long: %+v, want %d bytes, %v", tt.first[0]>>4, over, got, want, reason)
+			}
+		}
 	}
 }
 

@@ -57,7 +57,7 @@ func forwardCase(t *testing.T, r *rand.Rand) ([]byte, packet.Headers, packet.Met
 	if h.Proto != packet.ProtoGRE && !none && r.IntN(2) == 0 {
 		off, _ := checksumOffset(h.Proto)
 		m.CsumStart, m.CsumOff = h.L4, uint16(off)
-		sum := packet.PseudoHeader(h.Src(b), h.Dst(b), h.Proto, int(h.Len-h.L4))
+		sum := packet.PseudoHeader(h.Src(b), h.Dst(b), h.Proto, int(h.L4Len()))
 		binary.BigEndian.PutUint16(b[h.L4+uint16(off):], sum)
 	}
 	return b, h, m, c

@@ -228,7 +228,7 @@ func TestICMPErrorRefused(t *testing.T) {
 		c.Dir, c.ErrorL3 = conntrack.Reply, 28
 		if tt.edit != nil {
 			b = tt.edit(b)
-			h.Len = uint16(len(b))
+			h.Len = uint32(len(b))
 		}
 		if got := RewriteDst(b, &h, &tt.meta, &c); got != tt.want {
 			t.Errorf("%s: %v, want %v", name, got, tt.want)

@@ -41,7 +41,7 @@ func (n *NAT) keepsID(h *packet.Headers) bool {
 // nextID returns the identification of a packet that will have these addresses, as they stand in its header.
 func (n *NAT) nextID(addresses uint64, h *packet.Headers, m *packet.Meta) uint16 {
 	count := uint32(1)
-	if payload := uint32(h.Len - h.Payload); m.SegSize != 0 && payload > uint32(m.SegSize) {
+	if payload := uint32(h.PayloadLen()); m.SegSize != 0 && payload > uint32(m.SegSize) {
 		count = (payload + uint32(m.SegSize) - 1) / uint32(m.SegSize)
 	}
 	hash := mix(addresses^n.key[0], uint64(h.Proto)^n.key[1])

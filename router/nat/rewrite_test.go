@@ -334,7 +334,7 @@ func TestRewriteTruncated(t *testing.T) {
 		}
 		for n := int(h.L4); n < int(h.L4)+int(layouts[h.Proto].need); n++ {
 			cut := h
-			cut.Len, cut.Payload = uint16(n), uint16(n)
+			cut.Len, cut.Payload = uint32(n), uint16(n)
 			if reason := r.Apply(bytes.Clone(b[:n]), &cut, &packet.Meta{}); reason != packet.Malformed {
 				t.Errorf("%s cut to %d: %v, want Malformed", name, n, reason)
 			}

@@ -32,8 +32,29 @@ type Headers struct {
 	ID       uint32 // IPv4 identification, or that of the IPv6 fragment header
 	L4       uint16 // offset of the transport header
 	Payload  uint16 // offset of what follows the transport header; L4 where Proto has none that we know, or a fragment not all
-	Len      uint16 // length of the IP packet
+	Len      uint32 // length of the IP packet, at most MaxIPv4 or MaxIPv6
 }
+
+// The longest packets, bytes: the length field of IPv4 counts its header (RFC 791, section 3.1), that of IPv6 does not
+// (RFC 8200, section 3). Jumbograms (RFC 2675) are Malformed.
+const (
+	MaxIPv4 = 65535
+	MaxIPv6 = IPv6Size + 65535
+)
+
+// Longest returns the length of the longest packet of h's family, bytes.
+func (h *Headers) Longest() int {
+	if h.Family == 6 {
+		return MaxIPv6
+	}
+	return MaxIPv4
+}
+
+// L4Len returns the length of transport header and payload, bytes.
+func (h *Headers) L4Len() int { return int(h.Len) - int(h.L4) }
+
+// PayloadLen returns the length of what follows the transport header, bytes.
+func (h *Headers) PayloadLen() int { return int(h.Len) - int(h.Payload) }
 
 // Parse checks the IP header and, in an unfragmented packet or a first fragment, the transport header of b, and
 // says where they are. ICMP and ICMPv6 in the other family are Malformed. Bytes of b behind the IP packet's own
@@ -71,7 +92,7 @@ func (h *Headers) parseIPv4(b []byte) DropReason {
 		Family: 4, Proto: ip.Proto(), TTL: ip.TTL(), DF: ip.DF(),
 		Options: size > IPv4Size,
 		FragOff: ip.FragOffset(), MoreFrag: ip.MoreFragments(),
-		ID: uint32(ip.ID()), L4: uint16(size), Len: uint16(len(ip)),
+		ID: uint32(ip.ID()), L4: uint16(size), Len: uint32(len(ip)),
 	}
 	h.Fragment = h.MoreFrag || h.FragOff != 0
 	return h.parseTransport(ip)

@@ -16,7 +16,7 @@ func same(h *Headers, l *testpkt.Layout, b []byte) bool {
 	return *h == Headers{
 		Family: uint8(l.Family), Proto: uint8(l.Proto), TTL: uint8(l.TTL), Options: l.Options, Fragment: l.Fragment(),
 		MoreFrag: l.More, DF: l.DF, FragOff: uint16(l.FragOff), FragHdr: uint16(l.FragHdr), ID: uint32(l.ID),
-		L4: uint16(l.L4), Payload: uint16(l.Payload), Len: uint16(l.Len),
+		L4: uint16(l.L4), Payload: uint16(l.Payload), Len: uint32(l.Len),
 	} && bytes.Equal(h.Src(b), l.Src) && bytes.Equal(h.Dst(b), l.Dst)
 }
 

@@ -109,7 +109,7 @@ func MayAnswerTooBig(b []byte, h *Headers) bool {
 	if h.Proto != ProtoICMP && h.Proto != ProtoICMPv6 {
 		return true
 	}
-	if h.L4 >= h.Len {
+	if h.L4Len() <= 0 {
 		return false // the first fragment has no type
 	}
 	typ := b[h.L4]

@@ -31,7 +31,7 @@ func ParseIPv6(b []byte) (IPv6, error) {
 		return nil, ErrVersion
 	}
 	n := IPv6Size + int(binary.BigEndian.Uint16(b[4:]))
-	if n > len(b) || n > 0xffff {
+	if n > len(b) {
 		return nil, ErrTruncated
 	}
 	return IPv6(b[:n]), nil
@@ -72,7 +72,7 @@ func (h *Headers) parseIPv6(b []byte) DropReason {
 	if err != nil {
 		return Malformed
 	}
-	*h = Headers{Family: 6, TTL: ip.HopLimit(), DF: true, Len: uint16(len(ip))}
+	*h = Headers{Family: 6, TTL: ip.HopLimit(), DF: true, Len: uint32(len(ip))}
 	switch reason := h.walkExtensions(ip); {
 	case reason == Malformed && h.Fragment:
 		return FragmentInvalid // RFC 7112, section 5: a first fragment has all headers

@@ -32,7 +32,7 @@ func (h *Headers) plainIPv4(b []byte) bool {
 	*h = Headers{}
 	h.Family, h.Proto, h.TTL, h.DF = 4, ip[9], ip[8], frag&0x4000 != 0
 	h.ID = uint32(binary.BigEndian.Uint16(ip[4:]))
-	h.L4, h.Payload, h.Len = IPv4Size, IPv4Size+size, n
+	h.L4, h.Payload, h.Len = IPv4Size, IPv4Size+size, uint32(n)
 	return size != 0
 }
 
@@ -41,13 +41,13 @@ func (h *Headers) plainIPv6(b []byte) bool {
 		return false
 	}
 	n := IPv6Size + int(binary.BigEndian.Uint16(b[4:]))
-	if n < IPv6Size+UDPSize || n > len(b) || n > 0xffff {
+	if n < IPv6Size+UDPSize || n > len(b) {
 		return false
 	}
 	size := plainTransport(b[IPv6Size:n], b[6])
 	*h = Headers{}
 	h.Family, h.Proto, h.TTL, h.DF = 6, b[6], b[7], true
-	h.L4, h.Payload, h.Len = IPv6Size, IPv6Size+size, uint16(n)
+	h.L4, h.Payload, h.Len = IPv6Size, IPv6Size+size, uint32(n)
 	return size != 0
 }
 

@@ -30,7 +30,7 @@ func Segment(b []byte, h *Headers, m *Meta, scratch []byte, emit func(seg []byte
 		emit(whole)
 		return
 	}
-	s := segmenter{b: b, h: h, out: scratch, total: int(h.Len) - int(h.Payload), id: uint16(h.ID)}
+	s := segmenter{b: b, h: h, out: scratch, total: h.PayloadLen(), id: uint16(h.ID)}
 	s.addresses = Checksum(h.Dst(b), Checksum(h.Src(b), 0))
 	if h.Proto == ProtoTCP {
 		t := TCP(b[h.L4:])
@@ -45,7 +45,7 @@ func Segment(b []byte, h *Headers, m *Meta, scratch []byte, emit func(seg []byte
 
 // segmentable reports whether m's GSO type fits the packet and there is something to cut.
 func (m *Meta) segmentable(h *Headers) bool {
-	if h.Fragment || m.SegSize == 0 || h.Payload >= h.Len {
+	if h.Fragment || m.SegSize == 0 || h.PayloadLen() <= 0 {
 		return false
 	}
 	switch m.GSO {

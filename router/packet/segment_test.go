@@ -140,7 +140,7 @@ func checkSegment(t *testing.T, b, seg []byte, h *Headers, m *Meta, i, off int) 
 	}
 	got := mustParse(seg)
 	want := *h
-	want.Len = uint16(len(seg))
+	want.Len = uint32(len(seg))
 	if h.Family == 4 {
 		want.ID = uint32(uint16(int(h.ID) + i))
 	}

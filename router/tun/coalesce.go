@@ -14,6 +14,8 @@ const (
 	mergeWindow = 256
 	// maxSegments is UDP_MAX_SEGMENTS of Linux before 6.9; TCP keeps to it for the length of the iovec.
 	maxSegments = 64
+	// maxMerged is the longest super-segment that is made, bytes: kernels make none of 64 KiB (GSO_LEGACY_MAX_SIZE).
+	maxMerged = 65535
 	// maxUDPPayload is the most that a datagram over IPv4 holds: 65535 - 20 - 8 bytes.
 	maxUDPPayload = 65507
 	// mergeSlots is the size of the flow table: a power of two, at most half full.
@@ -107,7 +109,7 @@ func (m *merger) place(frames []Frame, i uint16) {
 	slot.epoch, slot.group = m.epoch, uint16(m.n-1)
 	g.hash, g.proto, g.l4, g.payload = hash, h.Proto, h.L4, h.Payload
 	if ok {
-		g.open, g.segSize, g.total = !last, h.Len-h.Payload, int(h.Len)
+		g.open, g.segSize, g.total = !last, uint16(h.PayloadLen()), int(h.Len)
 		if h.Proto == packet.ProtoTCP {
 			g.seq = packet.TCP(b[h.L4:]).Seq() + uint32(g.segSize)
 		}
@@ -164,7 +166,7 @@ func sameFlow(a []byte, aL4 int, b []byte, bL4 int) bool {
 
 // mergeable reports whether the packet may be part of a super-segment, and whether it can only be the last one.
 func (m *merger) mergeable(f *Frame, b []byte, h *packet.Headers) (ok, last bool) {
-	if f.Meta.GSO != packet.GSONone || h.Options || h.FragHdr != 0 || int(h.Len) != f.Len || h.Payload == h.Len {
+	if f.Meta.GSO != packet.GSONone || h.Options || h.FragHdr != 0 || int(h.Len) != f.Len || h.PayloadLen() == 0 {
 		return false, false
 	}
 	csumOff := uint16(udpCsumOff)
@@ -191,8 +193,8 @@ func (m *merger) mergeable(f *Frame, b []byte, h *packet.Headers) (ok, last bool
 func (m *merger) joins(g *mergeGroup, frames []Frame, f *Frame, h *packet.Headers) bool {
 	first := &frames[g.first]
 	a, b := first.Bytes(), f.Bytes()
-	n := int(h.Len - h.Payload)
-	if h.Payload != g.payload || n > int(g.segSize) || g.count == maxSegments || g.total+n > MaxPacket {
+	n := h.PayloadLen()
+	if h.Payload != g.payload || n > int(g.segSize) || g.count == maxSegments || g.total+n > maxMerged {
 		return false
 	}
 	if h.Family == 4 {
@@ -237,14 +239,14 @@ func verified(f *Frame) bool {
 }
 
 func (m *merger) join(g *mergeGroup, i uint16, b []byte, h *packet.Headers, last bool) {
-	n := h.Len - h.Payload
+	n := h.PayloadLen()
 	m.next[g.last] = i
 	g.last = i
 	g.count++
-	g.total += int(n)
+	g.total += n
 	g.seq += uint32(n)
 	g.push = last
-	g.open = !last && n == g.segSize
+	g.open = !last && n == int(g.segSize)
 }
 
 // header returns the virtio header and the packet headers of group g, in a buffer of m. The payloads of its frames
@@ -253,18 +255,18 @@ func (m *merger) header(frames []Frame, g *mergeGroup) []byte {
 	meta := packet.Meta{SegSize: g.segSize, CsumStart: g.l4, CsumOff: udpCsumOff}
 	b := m.hdr[vnetSize : vnetSize+int(g.payload)]
 	copy(b, frames[g.first].Bytes())
-	h := packet.Headers{Family: b[0] >> 4, Proto: g.proto, L4: g.l4, Payload: g.payload, Len: uint16(g.total)}
+	h := packet.Headers{Family: b[0] >> 4, Proto: g.proto, L4: g.l4, Payload: g.payload, Len: uint32(g.total)}
 	if h.Family == 4 {
-		binary.BigEndian.PutUint16(b[2:], h.Len)
+		binary.BigEndian.PutUint16(b[2:], uint16(h.Len))
 		packet.IPv4(b).SetChecksum(0)
 		packet.IPv4(b).SetChecksum(^packet.Checksum(b[:g.l4], 0))
 	} else {
-		binary.BigEndian.PutUint16(b[4:], h.Len-packet.IPv6Size)
+		binary.BigEndian.PutUint16(b[4:], uint16(h.Len-packet.IPv6Size))
 	}
 	switch {
 	case g.proto == packet.ProtoUDP:
 		meta.GSO = packet.GSOUDP
-		binary.BigEndian.PutUint16(b[g.l4+4:], h.Len-g.l4)
+		binary.BigEndian.PutUint16(b[g.l4+4:], uint16(h.L4Len()))
 	case h.Family == 4:
 		meta.GSO, meta.CsumOff = packet.GSOTCPv4, tcpCsumOff
 	default:

@@ -39,9 +39,10 @@ func DefaultConfig(name string) Config {
 
 // Limits of Config.
 const (
-	minMTU    = 68  // RFC 791, section 3.2
-	maxQueues = 256 // MAX_TAP_QUEUES of the Linux driver
-	maxName   = 15  // IFNAMSIZ without its end
+	minMTU    = 68    // RFC 791, section 3.2
+	maxMTU    = 65535 // Linux, drivers/net/tun.c: MAX_MTU
+	maxQueues = 256   // MAX_TAP_QUEUES of the Linux driver
+	maxName   = 15    // IFNAMSIZ without its end
 )
 
 // Open opens the TUN, sets up its host end where configured, and closes it again where that fails. Errors are one
@@ -87,8 +88,8 @@ func (c *Config) check() error {
 	switch {
 	case c.Driver != DriverAuto && c.Driver != DriverOffload && c.Driver != DriverWater:
 		return fmt.Errorf("unknown driver %q: use auto, offload or water", c.Driver)
-	case c.MTU != 0 && (c.MTU < minMTU || c.MTU > MaxPacket):
-		return fmt.Errorf("mtu %d is out of range: use %d to %d", c.MTU, minMTU, MaxPacket)
+	case c.MTU != 0 && (c.MTU < minMTU || c.MTU > maxMTU):
+		return fmt.Errorf("mtu %d is out of range: use %d to %d", c.MTU, minMTU, maxMTU)
 	case c.Queues < 1 || c.Queues > maxQueues:
 		return fmt.Errorf("%d queues are out of range: use 1 to %d", c.Queues, maxQueues)
 	case len(c.Name) > maxName:

@@ -27,8 +27,8 @@ func (f *Frame) Packets() int {
 // there; a caller that may grow packets adds to it.
 const Headroom = 16
 
-// MaxPacket is the largest IP packet and super-segment, bytes.
-const MaxPacket = 65535
+// MaxPacket is the largest IP packet and super-segment, bytes: that of IPv6.
+const MaxPacket = packet.MaxIPv6
 
 // Queue is one lane of a Device. One goroutine reads it, one writes it; queues are independent.
 type Queue interface {

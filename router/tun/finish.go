@@ -112,7 +112,7 @@ func (s *finisher) segment(f *Frame) error {
 // kindFits reports whether a packet with headers h can be a super-segment of that kind.
 func kindFits(h *packet.Headers, kind packet.GSOType) bool {
 	switch {
-	case h.Fragment || h.Payload == h.Len:
+	case h.Fragment || h.PayloadLen() == 0:
 		return false
 	case kind == packet.GSOUDP:
 		return h.Proto == packet.ProtoUDP

@@ -119,7 +119,7 @@ func decodeVnetGSO(hdr, b []byte, m packet.Meta) (packet.Meta, bool) {
 	default:
 		return packet.Meta{}, false
 	}
-	if h.Len-h.Payload <= m.SegSize { // one segment only
+	if h.PayloadLen() <= int(m.SegSize) { // one segment only
 		m.GSO, m.ECN, m.SegSize = packet.GSONone, false, 0
 	}
 	return m, true
@@ -128,9 +128,9 @@ func decodeVnetGSO(hdr, b []byte, m packet.Meta) (packet.Meta, bool) {
 // pseudoHeader returns the sum of the pseudo-header of TCP or UDP packet b, as it stands in a partial checksum.
 func pseudoHeader(b []byte, h *packet.Headers) uint16 {
 	if h.Family == 4 {
-		return packet.PseudoHeader(packet.IPv4(b).Src(), packet.IPv4(b).Dst(), h.Proto, int(h.Len-h.L4))
+		return packet.PseudoHeader(packet.IPv4(b).Src(), packet.IPv4(b).Dst(), h.Proto, h.L4Len())
 	}
-	return packet.PseudoHeader(packet.IPv6(b).Src(), packet.IPv6(b).Dst(), h.Proto, int(h.Len-h.L4))
+	return packet.PseudoHeader(packet.IPv6(b).Src(), packet.IPv6(b).Dst(), h.Proto, h.L4Len())
 }
 
 // encodeVnet writes the virtio header for packet b into hdr, of vnetSize bytes. validMeta holds for b and m; of a
