@@ -86,7 +86,7 @@ func (d *defragHook) Handle(p *Packet) packet.Verdict {
 		return packet.Accept
 	}
 	buf := p.lane.spare.take()
-	n, size, df, reason := d.fragments.Add(p.now, int(p.in.index), p.Bytes, &p.H, buf[headroom:])
+	n, size, df, reason := d.fragments.Add(p.now, p.inIndex(), p.Bytes, &p.H, buf[headroom:])
 	switch {
 	case reason != packet.NotDropped:
 		p.lane.spare.giveBack()

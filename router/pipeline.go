@@ -79,6 +79,7 @@ func newPipeline(r *Router) *pipeline {
 	}
 	p.output = []stage{
 		{parse, "netstack's packets are read as any other"},
+		{fragment, "netstack cuts what is larger than the MTU: as above, and sent in fragments again"},
 		{track, "answers join their connection, what the router starts gets one"},
 		{&ownErrorsHook{}, "needs the connection: which answers must stay silent outside"},
 		{snat, "joins the way of transit packets"},

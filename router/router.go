@@ -284,7 +284,10 @@ func (r *Router) fragmentTimeout(in int, first []byte) {
 	p := &lane.packet
 	buf := lane.spare.take()
 	p.reset(buf, headroom, copy(buf[headroom:], first), packet.Meta{})
-	p.in, p.lane, p.now = r.interfaces[in], lane, r.now()
+	p.in, p.lane, p.now = nil, lane, r.now()
+	if in >= 0 { // else netstack's own, which nobody needs to be told
+		p.in = r.interfaces[in]
+	}
 	var reason packet.DropReason
 	if p.H, reason = packet.Parse(p.Bytes); reason != packet.NotDropped {
 		return
