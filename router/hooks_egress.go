@@ -69,7 +69,7 @@ func (s *snatHook) Handle(p *Packet) packet.Verdict {
 	if p.out.side == Outside && !p.cached {
 		src, _ := addresses(p.Bytes, &p.H)
 		if from := addrOf(src); private(from) && !p.out.has(from) &&
-			!s.nat.Exempt(p.inIndex(), int(p.out.index), &p.Conn) {
+			!s.nat.MayLeave(p.inIndex(), int(p.out.index), &p.Conn, from) {
 			return p.refuse(packet.UntranslatedSource)
 		}
 	}
@@ -86,7 +86,7 @@ func (p *Packet) inIndex() int {
 
 var sharedAddresses = netip.MustParsePrefix("100.64.0.0/10") // RFC 6598
 
-// private reports whether a source may not appear outside: RFC 1918, RFC 6598, RFC 4193.
+// private reports whether a source may appear outside by translation only: RFC 1918, RFC 6598, RFC 4193.
 func private(a netip.Addr) bool { return a.IsPrivate() || sharedAddresses.Contains(a) }
 
 // mssHook lowers the MSS of SYN and SYN-ACK to what both interfaces of the connection carry.

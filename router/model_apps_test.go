@@ -132,7 +132,7 @@ func (c *modelFTPServer) hear(h *modelHosts, s *modelSpeaker) int {
 	word, arg, _ := strings.Cut(strings.TrimPrefix(line, "\xff\xf4\xff\xf2"), " ")
 	a, p := s.local.Addr(), h.newPort()
 	if s.remote.Addr() != a && h.pick(8) == 0 && a.Is4() {
-		a = modelOwn(a) // as it may be told to: of itself it may be none
+		a = h.public.of(a) // as it may be told to: of itself it may be none
 	}
 	switch word = strings.ToUpper(word); {
 	case h.pick(30) == 0:
@@ -186,7 +186,7 @@ func (c *modelFTPServer) active(h *modelHosts, s *modelSpeaker, arg string) {
 
 // reach begins a connection to what was told. A host sends to the router only what is not at its own side.
 func (h *modelHosts) reach(from, to netip.AddrPort) {
-	if to.Addr() == modelOwn(from.Addr()) || slices.Contains(modelOutside, to.Addr()) && slices.Contains(neighbours(modelInside, to.Addr()), from.Addr()) {
+	if to.Addr() == h.public.of(from.Addr()) || slices.Contains(modelOutside, to.Addr()) && slices.Contains(neighbours(modelInside, to.Addr()), from.Addr()) {
 		h.connect(from, to, netip.AddrPort{})
 	}
 }

@@ -77,7 +77,7 @@ func (h *modelHosts) dial() {
 	listening := remote
 	if kind == "ftp" && h.pick(3) == 0 {
 		from = h.oneOf(slices.Concat(modelOutside, neighbours(modelInside, client4)[1:], neighbours(modelInside, client6)[1:]))
-		remote, listening = port(modelOwn(from), at), port(neighbours(modelInside, from)[0], at)
+		remote, listening = port(h.public.of(from), at), port(neighbours(modelInside, from)[0], at)
 	}
 	if pair := [2]netip.Addr{from, remote.Addr()}; kind == "pptp" {
 		if slices.Contains(h.tunnels, pair) {

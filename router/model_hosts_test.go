@@ -24,6 +24,8 @@ type modelHosts struct {
 	nextPort  uint16
 	ipID      uint16
 
+	public modelPublic
+
 	helped       bool // some of them speak protocols that have helpers
 	dialogues    []*modelDialogue
 	tunnels      [][2]netip.Addr     // who has had a PPTP control connection with whom
@@ -36,7 +38,9 @@ type modelHosts struct {
 	children, data            int // connections that dialogues brought about and that arrived, packets of calls
 }
 
-func newModelHosts(pick func(int) int) *modelHosts { return &modelHosts{pick: pick, nextPort: 20000} }
+func newModelHosts(pick func(int) int, public modelPublic) *modelHosts {
+	return &modelHosts{pick: pick, public: public, nextPort: 20000}
+}
 
 const (
 	modelRemembered = 30 // packets that hosts may still answer
@@ -160,7 +164,7 @@ func (h *modelHosts) datagram() {
 	dst := port(h.oneOf(neighbours(modelOutside, src.Addr())), []uint16{53, 123, 9000}[h.pick(3)])
 	switch {
 	case h.pick(8) == 0:
-		dst = port(modelOwn(src.Addr()), modelForwarded)
+		dst = port(h.public.of(src.Addr()), modelForwarded)
 	case h.pick(4) == 0 && len(h.endpoints) > 0:
 		if e := h.endpoints[h.pick(len(h.endpoints))]; e.Addr().Is4() == src.Addr().Is4() {
 			dst = e
@@ -172,7 +176,7 @@ func (h *modelHosts) datagram() {
 // unasked is one from outside that may or may not be let in.
 func (h *modelHosts) unasked() {
 	src := port(h.oneOf(modelOutside), []uint16{53, 123, 9000, 9001}[h.pick(4)])
-	dst := port(modelOwn(src.Addr()), []uint16{80, 500, 5000, 5001, 5002, 7777, modelForwarded, 60000}[h.pick(8)])
+	dst := port(h.public.of(src.Addr()), []uint16{80, 500, 5000, 5001, 5002, 7777, modelForwarded, 60000}[h.pick(8)])
 	if len(h.endpoints) > 0 && h.pick(2) == 0 {
 		if e := h.endpoints[h.pick(len(h.endpoints))]; e.Addr().Is4() == src.Addr().Is4() {
 			dst = e
@@ -256,7 +260,7 @@ func (h *modelHosts) complain() {
 	l := layout(p.b)
 	src, dst := modelEnds(l, p.b)
 	from := dst.Addr()
-	if slices.Contains(modelInside, src.Addr()) || src.Addr() == modelOwn(src.Addr()) && p.from == plain.Inside ||
+	if slices.Contains(modelInside, src.Addr()) || src.Addr() == h.public.of(src.Addr()) && p.from == plain.Inside ||
 		src.Addr() == lan4 || src.Addr() == lan6 {
 		return // of the router itself, or between neighbours
 	}

@@ -62,7 +62,7 @@ func (h *modelHosts) call() {
 	}
 	from := h.oneOf(slices.Concat(modelInside, modelOutside))
 	local := port(from, h.nextPort)
-	remote := port(modelOwn(from), modelForwarded)
+	remote := port(h.public.of(from), modelForwarded)
 	listening := port(neighbours(modelInside, from)[0], 80)
 	if slices.Contains(modelInside, from) && h.pick(4) > 0 {
 		remote = port(h.oneOf(neighbours(modelOutside, from)), 443)
@@ -150,7 +150,7 @@ func (h *modelHosts) stray(s *modelSocket) {
 func (h *modelHosts) astray() {
 	src := port(h.oneOf(modelOutside), 443)
 	number := func() uint32 { return uint32(1+h.pick(3)) * (1<<30 - 77) }
-	h.send(src.Addr(), testpkt.TCP{Src: src, Dst: port(modelOwn(src.Addr()), 20000+uint16(h.pick(40))), Seq: number(), Ack: number(),
+	h.send(src.Addr(), testpkt.TCP{Src: src, Dst: port(h.public.of(src.Addr()), 20000+uint16(h.pick(40))), Seq: number(), Ack: number(),
 		Flags: []uint8{packet.FlagACK, packet.FlagSYN | packet.FlagACK, packet.FlagRST}[h.pick(3)]}.Bytes())
 }
 

@@ -135,15 +135,20 @@ func newModelRun(t *testing.T, rt *rapid.T, fast, helped bool) *modelRun {
 		Networks: prefixes("10.77.0.0/16", "fd77::/16"),
 		MTU:      [2]int{1500, modelWAN},
 	}
+	public := modelPublics[rapid.IntRange(0, len(modelPublics)-1).Draw(rt, "public")]
+	if public != modelPublics[0] {
+		all.Pool = public[:]
+		cfg.NAT = []nat.Rule{{Action: nat.SNAT, Out: "wan0", To: []conntrack.AddrRange{host(public[0]), host(public[1])}}}
+	}
 	for _, proto := range []uint8{packet.ProtoTCP, packet.ProtoUDP} {
 		to := []netip.AddrPort{port(client4, 80), port(client6, 80)}
 		all.Forwards = append(all.Forwards, plain.Forward{Proto: int(proto), Port: modelForwarded, To: to[0]},
 			plain.Forward{Proto: int(proto), Port: modelForwarded, To: to[1]})
-		cfg.NAT = append(cfg.NAT, modelForward(proto, wan4, to[0]), modelForward(proto, wan6, to[1]))
+		cfg.NAT = append(cfg.NAT, modelForward(proto, public[0], to[0]), modelForward(proto, public[1], to[1]))
 	}
 	once := &modelTB{TB: t}
 	if helped {
-		modelHelp(&cfg, &all)
+		modelHelp(&cfg, &all, public)
 	}
 	caps := []tun.Caps{{}, offload}[rapid.IntRange(0, 1).Draw(rt, "offload")]
 	m := &modelRun{rt: rt, n: modelNetwork(once, cfg, caps), once: once, helped: helped, caps: caps}
@@ -151,7 +156,7 @@ func newModelRun(t *testing.T, rt *rapid.T, fast, helped bool) *modelRun {
 	m.expects = m.n.r.table.Subscribe(cap(m.announced), conntrack.EventExpectNew)
 	all.Chosen = m.chosen
 	m.model = plain.New(all)
-	m.hosts = newModelHosts(m.pick)
+	m.hosts = newModelHosts(m.pick, public)
 	m.hosts.helped = helped
 	return m
 }
@@ -194,10 +199,10 @@ func modelNetwork(t testing.TB, cfg Config, caps tun.Caps) *network {
 }
 
 // modelHelp gives helpers to both, and an FTP server inside to each family.
-func modelHelp(cfg *Config, all *plain.Config) {
+func modelHelp(cfg *Config, all *plain.Config, public modelPublic) {
 	for _, to := range []netip.AddrPort{port(client4, 21), port(client6, 21)} {
 		all.Forwards = append(all.Forwards, plain.Forward{Proto: int(packet.ProtoTCP), Port: 21, To: to})
-		cfg.NAT = append(cfg.NAT, modelForwardAt(packet.ProtoTCP, 21, modelOwn(to.Addr()), to))
+		cfg.NAT = append(cfg.NAT, modelForwardAt(packet.ProtoTCP, 21, public.of(to.Addr()), to))
 	}
 	for _, h := range []plain.Help{{Name: "ftp", Proto: 6, Port: 21}, {Name: "irc", Proto: 6, Port: 6667}, {Name: "pptp", Proto: 6, Port: 1723}, {Name: "tftp", Proto: 17, Port: 69}} {
 		all.Helps = append(all.Helps, h)
@@ -505,11 +510,19 @@ func neighbours(all []netip.Addr, like netip.Addr) (same []netip.Addr) {
 	return same
 }
 
-func modelOwn(like netip.Addr) netip.Addr {
+// modelPublic is the address of each family that stands for the inside: the router's own outside, or another, and then a
+// public or a private one.
+type modelPublic [2]netip.Addr
+
+var modelPublics = []modelPublic{
+	{wan4, wan6}, {pool4, addr("2001:db8:113::50")}, {addr("172.20.9.4"), addr("fd12:34::4")}, {addr("100.70.0.1"), addr("fdff:9::1")},
+}
+
+func (p modelPublic) of(like netip.Addr) netip.Addr {
 	if like.Is4() {
-		return wan4
+		return p[0]
 	}
-	return wan6
+	return p[1]
 }
 
 // layout reads a packet that must be right.

@@ -32,6 +32,7 @@ type replayer struct {
 	way       *way
 	fixed     map[netip.Addr]netip.Addr // outside addresses by inside ones, as rules say; nil: the router chooses
 	chosen    map[string]netip.AddrPort // outside endpoints by connection and by mapping, as the router chose them
+	paired    map[netip.Addr]netip.Addr // outside addresses by inside ones, as the router chose them
 	fragments map[string][][]byte       // of datagrams that are not whole yet
 	inside    map[netip.Addr]bool
 	count     replayCount
@@ -54,10 +55,16 @@ func replayEach(t *testing.T, round []replayed, w *way, setups ...setup) replayC
 // not come out was dropped once, with a reason. It returns all that came out.
 func replay(t *testing.T, round []replayed, w *way, s setup) (all []byte, count replayCount) {
 	t.Helper()
-	r := &replayer{way: w, chosen: map[string]netip.AddrPort{}, fragments: map[string][][]byte{}, inside: map[netip.Addr]bool{}}
+	r := &replayer{
+		way: w, chosen: map[string]netip.AddrPort{}, paired: map[netip.Addr]netip.Addr{},
+		fragments: map[string][][]byte{}, inside: map[netip.Addr]bool{},
+	}
 	cfg := testConfig()
 	cfg.FastPath, cfg.MSSClamp, cfg.ErrorRate = s.fast, MSSClampOff, 0
 	cfg.Interfaces[0].MTU, cfg.Interfaces[1].MTU = 65535, 65535
+	if w.private {
+		cfg.Interfaces[1].Address = prefixes(privateWAN4.String()+"/24", privateWAN6.String()+"/64")
+	}
 	var inside []netip.Addr
 	for _, p := range round {
 		l, _ := testpkt.Parse(p.b)
@@ -206,7 +213,7 @@ func (r *replayer) nothingInside(what string, b []byte) {
 		list = append(list, quoteFrom, quoteTo)
 	}
 	for _, a := range list {
-		if r.inside[a] || a.IsPrivate() && r.r.own.set[a] != nil {
+		if nif := r.r.own.set[a]; r.inside[a] || nif != nil && nif.side == Inside {
 			r.t.Errorf("%s: %s is seen outside: % x", what, a, b)
 		}
 	}
@@ -278,6 +285,7 @@ func (r *replayer) learn(sent, got []byte) {
 	now, _, _ := idsOf(got, &g)
 	from, _ := layoutAddrs(&g)
 	r.chosen[mappingKey(l.Proto, l.Src, src)] = netip.AddrPortFrom(from, now)
+	r.paired[addrOf(l.Src)] = from // one host, one address (RFC 4787, REQ-2)
 }
 
 // mappingKey names the mapping of an inside endpoint. One has one outside (RFC 4787, REQ-1).
@@ -302,8 +310,22 @@ func (r *replayer) readdress(b []byte) {
 	if l, err := testpkt.Parse(b); err == nil {
 		_, to := layoutAddrs(&l)
 		_, id, _ := idsOf(b, &l)
-		setEndpoint(b, &l, false, port(wanOf(to), id))
+		setEndpoint(b, &l, false, port(r.wan(to), id))
 	}
+}
+
+// Where the router's outside addresses are private ones.
+var privateWAN4, privateWAN6 = addr("10.211.113.1"), addr("fd31:113::1")
+
+// wan is the router's outside address of a's family.
+func (r *replayer) wan(a netip.Addr) netip.Addr {
+	switch {
+	case r.way.private && a.Is4():
+		return privateWAN4
+	case r.way.private:
+		return privateWAN6
+	}
+	return wanOf(a)
 }
 
 func wanOf(a netip.Addr) netip.Addr {
@@ -330,8 +352,10 @@ func (r *replayer) translate(b []byte, outbound bool) bool {
 	}
 	e, ok := r.outside(l.Proto, inside, id)
 	if l.FragOff > 0 { // only the first has ports, but all have the address
-		if !ok {
-			e = port(wanOf(addrOf(inside)), 0)
+		if a, paired := r.paired[addrOf(inside)]; paired && !ok {
+			e = port(a, 0)
+		} else if !ok {
+			e = port(r.wan(addrOf(inside)), 0)
 		}
 		ok = true
 	}
@@ -354,7 +378,7 @@ func (r *replayer) translateError(b []byte, l, q *testpkt.Layout, outbound bool)
 	}
 	outer := e.Addr()
 	if outbound && !bytes.Equal(l.Src, inside) { // another inside router has no mapping (RFC 5508, REQ-5)
-		outer = wanOf(outer)
+		outer = r.wan(outer)
 	}
 	setEndpoint(quote, q, !outbound, e)
 	setEndpoint(b, l, outbound, port(outer, 0))

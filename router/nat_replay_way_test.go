@@ -18,6 +18,7 @@ type way struct {
 	serverInside bool // of two hosts the one that is sent to first is inside, else the one that sends
 	only6        bool // IPv6 only
 	neutral      bool // the translation leaves transport checksums as they are
+	private      bool // the router's outside addresses are private ones
 	merge        bool // consecutive TCP segments come in as one super-segment, as from a TUN with offload
 	// rules returns the rules for some inside hosts, and the outside address that stands for each; nil: the router
 	// chooses one.
@@ -42,10 +43,25 @@ func behind([]netip.Addr) ([]nat.Rule, map[netip.Addr]netip.Addr) {
 	return []nat.Rule{{Action: nat.Masquerade, Out: "wan0", Source: []conntrack.AddrRange{span("0.0.0.0/0"), span("::/0")}}}, nil
 }
 
-// published gives each inside host an outside address: dnat for what comes, netmap for what the host itself begins.
-func published(inside []netip.Addr) (rules []nat.Rule, fixed map[netip.Addr]netip.Addr) {
+// behindPool is snat to a few private addresses: the clients are inside.
+func behindPool([]netip.Addr) ([]nat.Rule, map[netip.Addr]netip.Addr) {
+	return []nat.Rule{{Action: nat.SNAT, Out: "wan0", Source: spans("0.0.0.0/0", "::/0"), To: spans("100.99.7.0/29", "fd31:7::/125")}}, nil
+}
+
+// published gives each inside host an outside address, public ones from 198.18.0.1 and 2001:db8:198::1 on.
+func published(inside []netip.Addr) ([]nat.Rule, map[netip.Addr]netip.Addr) {
+	return publishedAt(inside, addr("198.18.0.1"), addr("2001:db8:198::1"))
+}
+
+// publishedPrivate is published with private outside addresses.
+func publishedPrivate(inside []netip.Addr) ([]nat.Rule, map[netip.Addr]netip.Addr) {
+	return publishedAt(inside, addr("10.213.0.1"), addr("fd31:198::1"))
+}
+
+// publishedAt gives each inside host the next outside address: dnat for what comes, netmap for what the host itself
+// begins.
+func publishedAt(inside []netip.Addr, next4, next6 netip.Addr) (rules []nat.Rule, fixed map[netip.Addr]netip.Addr) {
 	fixed = map[netip.Addr]netip.Addr{}
-	next4, next6 := addr("198.18.0.1"), addr("2001:db8:198::1")
 	for _, a := range inside {
 		next := &next4
 		if a.Is6() {
@@ -61,14 +77,24 @@ func published(inside []netip.Addr) (rules []nat.Rule, fixed map[netip.Addr]neti
 }
 
 // prefixes6 translates the /64 of each inside host to another.
-func prefixes6(inside []netip.Addr) (rules []nat.Rule, fixed map[netip.Addr]netip.Addr) {
+func prefixes6(inside []netip.Addr) ([]nat.Rule, map[netip.Addr]netip.Addr) {
+	return prefixesAt(inside, addr("2001:db8:296::"))
+}
+
+// prefixesPrivate is prefixes6 with unique local addresses outside.
+func prefixesPrivate(inside []netip.Addr) ([]nat.Rule, map[netip.Addr]netip.Addr) {
+	return prefixesAt(inside, addr("fd31:296::"))
+}
+
+// prefixesAt translates the /64 of each inside host to the next one from a /56 on.
+func prefixesAt(inside []netip.Addr, first netip.Addr) (rules []nat.Rule, fixed map[netip.Addr]netip.Addr) {
 	fixed = map[netip.Addr]netip.Addr{}
 	outside := map[netip.Prefix]netip.Prefix{}
 	for _, a := range inside {
 		in := netip.PrefixFrom(a, 64).Masked()
 		out, ok := outside[in]
 		if !ok {
-			b := addr("2001:db8:296::").As16()
+			b := first.As16()
 			b[7] = byte(len(outside) + 1)
 			out = netip.PrefixFrom(netip.AddrFrom16(b), 64)
 			outside[in] = out
@@ -176,6 +202,33 @@ func TestReplayGSO(t *testing.T) {
 	}
 }
 
+// TestReplayPrivate replays every capture in each of the ways with private addresses outside: the laws are the same.
+func TestReplayPrivate(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		way    way
+		setups []setup
+		least  replayCount // that must cross for it to show anything
+	}{
+		{"masquerade", way{rules: behind}, []setup{fast, slow}, replayCount{Out: 2000, Back: 1500, Fragmented: 15, Errors: 5}},
+		{"snat", way{rules: behindPool}, []setup{fast, slow}, replayCount{Out: 2000, Back: 1500, Fragmented: 15, Errors: 5}},
+		{"dnat", way{rules: publishedPrivate, serverInside: true}, []setup{fast, slow},
+			replayCount{Out: 2000, Back: 2500, Fragmented: 15, Errors: 5}},
+		{"nptv6", way{rules: prefixesPrivate, only6: true, neutral: true}, []setup{fast, slow},
+			replayCount{Out: 150, Back: 120, Fragmented: 3}},
+		{"gso", way{rules: behindPool, merge: true}, []setup{{true, offload}, {false, tun.Caps{}}}, replayCount{Merged: 25}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			tt.way.private = true
+			total := replayCaptures(t, &tt.way, tt.setups...)
+			if total.Out < tt.least.Out || total.Back < tt.least.Back || total.Fragmented < tt.least.Fragmented ||
+				total.Errors < tt.least.Errors || total.Merged < tt.least.Merged {
+				t.Errorf("too little crossed to show anything: %+v", total)
+			}
+		})
+	}
+}
+
 // madeConversation is what is replayed where no captures are: of each family a client's requests and their answers,
 // also in fragments, TCP with a run of segments each way, an echo, SCTP, and an ICMP error.
 func madeConversation() (all []testpkt.Captured) {
@@ -222,6 +275,16 @@ func TestReplayMade(t *testing.T) {
 		"nptv6": {way{rules: prefixes6, only6: true, neutral: true}, []setup{fast, slow},
 			replayCount{Sent: 23, Out: 9, Back: 8, Fragmented: 2, Errors: 1}},
 		"gso": {way{rules: behind, merge: true}, []setup{{true, offload}, {false, offload}, fast, slow},
+			replayCount{Sent: 46, Out: 18, Back: 16, Fragmented: 4, Errors: 2, Merged: 4}},
+		"masquerade, private": {way{rules: behind, private: true}, []setup{fast, slow},
+			replayCount{Sent: 46, Out: 18, Back: 16, Fragmented: 4, Errors: 2}},
+		"snat, private": {way{rules: behindPool, private: true}, []setup{fast, slow},
+			replayCount{Sent: 46, Out: 18, Back: 16, Fragmented: 4, Errors: 2}},
+		"dnat, private": {way{rules: publishedPrivate, serverInside: true, private: true}, []setup{fast, slow},
+			replayCount{Sent: 46, Out: 16, Back: 18, Fragmented: 4, Errors: 2}},
+		"nptv6, private": {way{rules: prefixesPrivate, only6: true, neutral: true, private: true}, []setup{fast, slow},
+			replayCount{Sent: 23, Out: 9, Back: 8, Fragmented: 2, Errors: 1}},
+		"gso, private": {way{rules: behindPool, merge: true, private: true}, []setup{{true, offload}, {false, offload}, fast, slow},
 			replayCount{Sent: 46, Out: 18, Back: 16, Fragmented: 4, Errors: 2, Merged: 4}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -74,7 +74,7 @@ func (r *Router) follow(c *conn, e *expectation, in Side, p *packet, out [2][][]
 	switch {
 	case e.source.IsValid() && e.source != p.pair.src.Addr():
 		r.sourceAt(c, e.source, "own", p, out)
-	case !e.source.IsValid() && in == Inside && e.to.Addr() == r.own(Outside, e.to.Addr()): // as any hairpin
+	case !e.source.IsValid() && in == Inside && e.to.Addr() == r.public(e.to.Addr()): // as any hairpin
 		r.source(c, p, out)
 	}
 }

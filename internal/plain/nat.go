@@ -47,7 +47,7 @@ func (r *Router) begin(in Side, p *packet, out [2][][]byte) *conn {
 // destination decides where a connection that is for an outside address of the router goes.
 func (r *Router) destination(c *conn, in Side) bool {
 	dst := c.tuples[0].dst
-	if dst.Addr() != r.own(Outside, dst.Addr()) {
+	if dst.Addr() != r.public(dst.Addr()) {
 		return in == Inside // nobody outside knows another address
 	}
 	for _, f := range r.cfg.Forwards {
@@ -74,7 +74,7 @@ func (r *Router) letsIn(m *mapping, from netip.Addr, in Side) bool {
 
 // source gives a connection from inside its outside endpoint (RFC 4787, REQ-1: the one that the inside endpoint has).
 func (r *Router) source(c *conn, p *packet, out [2][][]byte) {
-	r.sourceAt(c, r.own(Outside, c.tuples[0].src.Addr()), "", p, out)
+	r.sourceAt(c, r.public(c.tuples[0].src.Addr()), "", p, out)
 }
 
 // sourceAt is source for an outside address and a kind of mapping. GRE has no ports: its address alone changes.

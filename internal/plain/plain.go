@@ -27,10 +27,11 @@ const (
 // String names the side.
 func (s Side) String() string { return [2]string{"inside", "outside"}[s] }
 
-// Config is a router that masquerades all inside networks behind its outside addresses, endpoint-independent in
+// Config is a router that translates all inside networks to its outside addresses, public or private, endpoint-independent in
 // mapping and address-dependent in filtering, with port forwards and hairpinning.
 type Config struct {
 	Own      [2][]netip.Addr // its own addresses by side, one of each family
+	Pool     []netip.Addr    // what stands for the inside, one of each family; empty: its own addresses outside
 	Networks []netip.Prefix  // all that is inside
 	MTU      [2]int          // bytes, by side
 	Forwards []Forward
@@ -206,6 +207,14 @@ func (r *Router) isInside(a netip.Addr) bool {
 func (r *Router) own(s Side, a netip.Addr) netip.Addr {
 	i := slices.IndexFunc(r.cfg.Own[s], func(o netip.Addr) bool { return o.Is4() == a.Is4() })
 	return r.cfg.Own[s][i]
+}
+
+// public is the address, in the family of a, that stands for the inside.
+func (r *Router) public(a netip.Addr) netip.Addr {
+	if i := slices.IndexFunc(r.cfg.Pool, func(o netip.Addr) bool { return o.Is4() == a.Is4() }); i >= 0 {
+		return r.cfg.Pool[i]
+	}
+	return r.own(Outside, a)
 }
 
 // only wants one packet, that came out of a side whole, in fragments that fit, or in segments of a size.

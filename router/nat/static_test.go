@@ -110,8 +110,8 @@ func TestAccept(t *testing.T) {
 	wantEnds(t, w.pass(wan, syn("198.51.100.8:5000", "203.0.113.1:22")), "198.51.100.8:5000", "10.88.0.9:22")
 	for dst, want := range map[string]bool{"192.0.2.9:53": true, "198.51.100.9:53": false} {
 		w.pass(lan, udp("10.77.1.2:5001", dst))
-		if got := w.nat.Exempt(lan, wan, &w.conn); got != want {
-			t.Errorf("exempt towards %s: %v", dst, got)
+		if got := w.nat.MayLeave(lan, wan, &w.conn, addr("10.77.1.2")); got != want {
+			t.Errorf("may leave towards %s: %v", dst, got)
 		}
 	}
 }
