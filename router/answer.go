@@ -3,8 +3,8 @@ package router
 import (
 	"encoding/binary"
 	"net/netip"
-	"sync"
 
+	"github.com/natrouter/natrouter/router/conntrack"
 	"github.com/natrouter/natrouter/router/packet"
 )
 
@@ -62,7 +62,8 @@ func (r *Router) answer(p *Packet) {
 	if reason != packet.NotDropped || !mayAnswer(p.Reason, original, &h) {
 		return
 	}
-	if !r.errors.allow(p.now) {
+	src, dst := addresses(original, &h)
+	if !r.mayTell(p, src) {
 		p.lane.drops[packet.RateLimited].Add(1)
 		return
 	}
@@ -77,13 +78,21 @@ func (r *Router) answer(p *Packet) {
 	if !from.IsValid() {
 		return // no address of that family: nothing to answer from
 	}
-	src, dst := addresses(original, &h)
 	if a.ours && h.Family == 6 {
 		from = addrOf(dst) // RFC 4443, section 2.2 (a); of IPv4 the interface's: RFC 1812, section 4.3.2.4
 	}
 	buf := p.lane.spare.take()
 	made := a.icmp(&h, from, addrOf(src), p.tooBigFor()).Append(buf[headroom:headroom], original)
 	p.lane.emit(p.in, buf, headroom, len(made), packet.Meta{})
+}
+
+// mayTell reports whether the limit of answers lets the source of p, src, have one.
+func (r *Router) mayTell(p *Packet, src []byte) bool {
+	a := asked{side: p.in.side, assured: p.tracked && p.Conn.Status&conntrack.Assured != 0, source: src}
+	if p.Reason == packet.TooBig {
+		a.kind = tooBigAnswer
+	}
+	return r.errors.allow(p.now, &a)
 }
 
 func mayAnswer(reason packet.DropReason, original []byte, h *packet.Headers) bool {
@@ -210,30 +219,4 @@ func (r *Router) anyAddress(family uint8) netip.Addr {
 		}
 	}
 	return netip.Addr{}
-}
-
-// errorLimit is a token bucket (RFC 1812, section 4.3.2.8; RFC 4443, section 2.4(f)) that holds a second's worth.
-type errorLimit struct {
-	rate int // a second; 0: no limit
-
-	mu     sync.Mutex
-	tokens float64     // guarded by mu
-	last   packet.Time // guarded by mu
-}
-
-func newErrorLimit(rate int) *errorLimit { return &errorLimit{rate: rate, tokens: float64(rate)} }
-
-func (e *errorLimit) allow(now packet.Time) bool {
-	if e.rate == 0 {
-		return true
-	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.tokens = min(float64(e.rate), e.tokens+float64(now-e.last)*float64(e.rate)/1e9)
-	e.last = now
-	if e.tokens < 1 {
-		return false
-	}
-	e.tokens--
-	return true
 }

@@ -3,6 +3,7 @@ package router
 import (
 	"bytes"
 	"net/netip"
+	"slices"
 	"testing"
 
 	"github.com/natrouter/natrouter/internal/testpkt"
@@ -176,21 +177,72 @@ func TestRejectReset(t *testing.T) {
 	}
 }
 
-// TestErrorRate: the router answers no more than [icmp] error_rate allows, and counts what it did not say.
+// TestErrorRate: the router answers no more than [icmp] error_rate allows, and counts what it did not say: one source
+// has a burst of a tenth, but of six at least.
 func TestErrorRate(t *testing.T) {
 	cfg := testConfig()
-	cfg.ErrorRate = 3
+	cfg.ErrorRate = 70
 	n := newNetwork(t, cfg)
 	b := testpkt.UDP{Src: port(client4, 5000), Dst: port(server4, 53), TTL: 1}.Bytes()
-	if out := n.send("lan0", b, b, b, b, b); len(out["lan0"]) != 3 {
-		t.Errorf("%d answers, want 3", len(out["lan0"]))
+	if out := n.send("lan0", slices.Repeat([][]byte{b}, 9)...); len(out["lan0"]) != 7 {
+		t.Errorf("%d answers, want 7", len(out["lan0"]))
 	}
 	if got := n.drops()["rate-limited"]; got != 2 {
 		t.Errorf("%d rate-limited, want 2", got)
 	}
 	n.tick(1e9)
-	if out := n.send("lan0", b); len(out["lan0"]) != 1 {
-		t.Error("no answer a second later")
+	if out := n.send("lan0", b, b); len(out["lan0"]) != 1 {
+		t.Errorf("%d answers a second later, want 1", len(out["lan0"]))
+	}
+}
+
+// TestErrorRateStarvesNobody is the reported fault: 5000 packets a second without a hop left from one host kept "too big"
+// from all others, and so path MTU discovery. The flood gets its own part and no more, the others get each answer; of
+// IPv6 they may be of the same /64.
+func TestErrorRateStarvesNobody(t *testing.T) {
+	for _, tt := range []struct {
+		name          string
+		flood, honest netip.Addr
+		to            netip.Addr
+	}{
+		{"IPv4", other4, client4, server4},
+		{"IPv4, the same host", client4, client4, server4},
+		{"IPv6", addr("fd77::3"), client6, server6},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			cfg := testConfig()
+			cfg.Interfaces[1].MTU = 1400
+			n := newNetwork(t, cfg)
+			flood := slices.Repeat([][]byte{testpkt.UDP{Src: port(tt.flood, 5000), Dst: port(tt.to, 53), TTL: 1}.Bytes()}, 50)
+			big := testpkt.UDP{Src: port(tt.honest, 6000), Dst: port(tt.to, 53), DF: true, Payload: make([]byte, 1400)}.Bytes()
+			flooded, told := 0, 0
+			for i := range 1000 { // of 10 ms
+				n.tick(10e6)
+				flooded += len(n.send("lan0", flood...)["lan0"])
+				if i%14 == 0 {
+					told += len(n.send("lan0", big)["lan0"])
+				}
+			}
+			if told != 72 || flooded < 190 || flooded > 210 {
+				t.Errorf("%d of 72 times told that it is too big; the flood got %d answers in 10 s, want about 200", told, flooded)
+			}
+		})
+	}
+}
+
+// TestErrorRateKinds: one limit holds for all that the router answers: RST and port unreachable are other hosts' too.
+func TestErrorRateKinds(t *testing.T) {
+	cfg := testConfig()
+	cfg.Filter.Rules = []FilterRule{{Proto: packet.ProtoTCP, Ports: []conntrack.PortRange{{First: 25, Last: 25}}, Action: FilterReject}}
+	for name, b := range map[string][]byte{
+		"RST":              testpkt.TCP{Src: port(client4, 5000), Dst: port(server4, 25), Seq: 99, Flags: packet.FlagSYN}.Bytes(),
+		"port unreachable": testpkt.UDP{Src: port(client4, 5000), Dst: port(lan4, 33434), Payload: []byte("trace")}.Bytes(),
+	} {
+		n := newNetwork(t, cfg)
+		if got := len(n.send("lan0", slices.Repeat([][]byte{b}, 300)...)["lan0"]); got != 100 {
+			t.Errorf("%s: %d answers to one host, want a burst of 100", name, got)
+		}
+		n.one(n.send("lan0", testpkt.UDP{Src: port(other4, 5000), Dst: port(server4, 53), TTL: 1}.Bytes()), "lan0")
 	}
 }
 

@@ -21,7 +21,7 @@ type Config struct {
 	Conntrack  conntrack.Config // Shards and MaxPerSource included; Shards 0: one a worker
 	Fragments  int              // bytes that incomplete datagrams may take
 	AutoHelper bool
-	ErrorRate  int // ICMP errors a second that the router itself makes; 0: no limit
+	ErrorRate  int // ICMP errors and RSTs a second that the router itself makes; 0: no limit
 	FastPath   bool
 	LogDrops   bool
 }

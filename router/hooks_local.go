@@ -58,18 +58,22 @@ func (*deliverHook) Handle(p *Packet) packet.Verdict {
 
 // ownErrorsHook keeps netstack from answering strangers outside: no RST and no ICMP error of its own goes there
 // but for a connection that a socket here has answered before (RFC 5382, REQ-4; a protocol unreachable would end
-// every PPTP call of the address).
+// every PPTP call of the address). Inside hosts get them within the limit of all that the router answers.
 type ownErrorsHook struct{}
 
 func (*ownErrorsHook) Name() string { return "own-errors" }
 
 func (*ownErrorsHook) Handle(p *Packet) packet.Verdict {
-	if p.out.side != Outside {
+	reset := p.H.Proto == packet.ProtoTCP && p.Bytes[p.H.L4+13]&packet.FlagRST != 0
+	if p.Conn.ErrorL3 == 0 && (!reset || p.Conn.Status&conntrack.Assured != 0) {
 		return packet.Accept
 	}
-	reset := p.H.Proto == packet.ProtoTCP && p.Bytes[p.H.L4+13]&packet.FlagRST != 0
-	if p.Conn.ErrorL3 != 0 || (reset && p.Conn.Status&conntrack.Assured == 0) {
+	if p.out.side == Outside {
 		return p.refuse(packet.NoMapping)
+	}
+	_, to := addresses(p.Bytes, &p.H)
+	if !p.lane.router.errors.allow(p.now, &asked{side: p.out.side, source: to}) {
+		return p.refuse(packet.RateLimited)
 	}
 	return packet.Accept
 }

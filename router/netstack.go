@@ -2,6 +2,7 @@ package router
 
 import (
 	"fmt"
+	"math"
 	"net/netip"
 	"sync"
 
@@ -64,6 +65,7 @@ func newNetstack(r *Router, output func(*netInterface, *stack.PacketBuffer)) (*n
 		Clock: r.clock, NFTables: forwardHook{n}, RandSource: r.random.source(), SecureRNG: r.random.reader(),
 	})
 	n.stack.SetNFTablesConfigured(true)
+	n.stack.SetICMPLimit(math.MaxFloat64) // none: its errors take the output list, and there ours
 	if err := n.addNIC(internalNIC, minNICMTU, nil, nil); err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package router
 
 import (
 	"net/netip"
+	"slices"
 	"testing"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
@@ -131,7 +132,7 @@ func TestFullTableIsSilentOutside(t *testing.T) {
 }
 
 // TestOwnErrorsStayInside: a socket of the router's own host that is closed makes netstack answer port unreachable. An
-// outside host hears nothing of it, an inside host does.
+// outside host hears nothing of it, an inside host does, within the limit of all that the router answers.
 func TestOwnErrorsStayInside(t *testing.T) {
 	for _, tt := range []struct {
 		side      string
@@ -160,6 +161,13 @@ func TestOwnErrorsStayInside(t *testing.T) {
 		}
 		if b := n.one(out, tt.side); b[9] != packet.ProtoICMP || b[20] != packet.ICMPUnreachable {
 			t.Errorf("% x, want a port unreachable", b)
+		}
+		again := testpkt.UDP{Src: port(tt.peer, 53), Dst: port(tt.own, 9000), Payload: []byte("a")}.Bytes()
+		if got := len(n.send(tt.side, slices.Repeat([][]byte{again}, 300)...)[tt.side]); got != 99 {
+			t.Errorf("%d more answers, want what is left of a burst of 100", got)
+		}
+		if got := n.drops()[packet.RateLimited.String()]; got != 201 {
+			t.Errorf("%d rate-limited, want 201", got)
 		}
 	}
 }

@@ -149,7 +149,7 @@ func (r *Router) makeTables() error {
 		limit = DefaultFragments
 	}
 	r.fragments = fragment.New(limit)
-	r.errors = newErrorLimit(r.cfg.ErrorRate)
+	r.errors = newErrorLimit(r.cfg.ErrorRate, r.random.derive())
 	return nil
 }
 
