@@ -147,6 +147,20 @@ func TestFragmentTimeout(t *testing.T) {
 	n.reason(packet.FragmentTimeout)
 }
 
+// TestFragmentStale: the second fragment of a datagram is lost; the next with its identification goes on whole, and the
+// lost one is counted.
+func TestFragmentStale(t *testing.T) {
+	n := newNetwork(t, testConfig())
+	datagram := func(fill byte) [][]byte {
+		return testpkt.Fragments(testpkt.UDP{Src: port(client4, 5000), Dst: port(server4, 53), ID: 5, Payload: bytes.Repeat([]byte{fill}, 2000)}.Bytes(), 1500, 77)
+	}
+	out := n.send("lan0", append(datagram(1)[:1], datagram(2)...)...)
+	if got := putTogether(t, out["wan0"]); len(got) != 2028 || got[2027] != 2 {
+		t.Errorf("%d bytes came out, want the second datagram", len(got))
+	}
+	n.reason(packet.FragmentStale)
+}
+
 // TestDeviceErrors: whatever a device returns is counted, and what comes after goes on.
 func TestDeviceErrors(t *testing.T) {
 	for _, tt := range []struct {

@@ -69,11 +69,14 @@ func (r *Router) Status() Status {
 	return s
 }
 
-// Drops returns how many packets were dropped for a reason. Datagrams that gave their memory to newer ones count
-// as one each.
+// Drops returns how many packets were dropped for a reason. Datagrams that gave their memory to newer ones, or were
+// overtaken by them, count as one each.
 func (r *Router) Drops(reason packet.DropReason) (n uint64) {
-	if reason == packet.FragmentMemory {
+	switch reason {
+	case packet.FragmentMemory:
 		n = r.fragments.Evicted()
+	case packet.FragmentStale:
+		n = r.fragments.Stale()
 	}
 	for l := range r.lanes() {
 		n += l.drops[reason].Load()

@@ -35,11 +35,13 @@ func newPiece(b []byte, h *packet.Headers) (p piece, ok bool) {
 	return p, h.Fragment && n > 0 && (p.last || n%8 == 0) && head+p.end <= h.Longest()
 }
 
-// datagram is one that is not complete, or one that was dropped and is remembered until its deadline.
+// datagram is one that is not complete, or one of IPv6 that was dropped and is remembered until its deadline.
 type datagram struct {
 	key             key
 	began, deadline packet.Time
 	byAge, bySource *list.Element
+	byPair          *list.Element // nil for IPv6
+	later           int           // datagrams of its pair that began later and were completed
 
 	bad    packet.DropReason // dropped for this reason
 	pieces []piece           // in order, without overlap
@@ -51,6 +53,13 @@ type datagram struct {
 	size   int               // length of the largest fragment, bytes
 	df     bool
 	ecn    uint8 // a bit for each codepoint seen
+}
+
+// begins reports whether p is the first fragment of another datagram than d, which has one with other bytes: over IPv4
+// a sender has so few identifications that he uses one again while fragments of the last time may still be waiting for
+// one that was lost (RFC 4963, section 3).
+func (d *datagram) begins(p *piece) bool {
+	return d.key.family() == 4 && p.off == 0 && d.first != nil && !bytes.Equal(d.pieces[0].data, p.data)
 }
 
 // add takes over a copy of p, which is a part of b.

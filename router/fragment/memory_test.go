@@ -31,6 +31,7 @@ func TestMemoryDropsOldest(t *testing.T) {
 	if a.r.Evicted() == 0 || a.r.Bytes() < limit/2 {
 		t.Errorf("%d evicted, %d bytes", a.r.Evicted(), a.r.Bytes())
 	}
+	a.consistent()
 	for i := 1000 - a.r.Len(); i < 1000; i++ { // the newest are all there
 		if _, ok := a.r.datagrams[testKey(from(i, i, 8))]; !ok {
 			t.Errorf("datagram %d is gone", i)
@@ -88,12 +89,16 @@ func TestMemoryShareIPv6(t *testing.T) {
 // TestMemoryLeast: with the least memory that a configuration may name the longest datagram still becomes whole.
 func TestMemoryLeast(t *testing.T) {
 	a := newAdder(t, 512<<10)
-	whole := testpkt.UDP{Src: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 0, 1}), 5), Dst: peer4, Payload: text(65507)}.Bytes()
-	parts := testpkt.Fragments(whole, 1280, 1)
-	for i, b := range parts {
-		got := a.add(0, 1, b)
-		if last := i == len(parts)-1; got.reason != packet.NotDropped || last != (got.n == len(whole)) {
-			t.Fatalf("fragment %d of %d: %+v", i, len(parts), got)
+	for _, whole := range [][]byte{
+		testpkt.UDP{Src: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 0, 1}), 5), Dst: peer4, Payload: text(65507)}.Bytes(),
+		testpkt.UDP{Src: host6, Dst: peer6, Payload: text(65527)}.Bytes(),
+	} {
+		parts := testpkt.Fragments(whole, 1280, 1)
+		for i, b := range parts {
+			got := a.add(0, 1, b)
+			if last := i == len(parts)-1; got.reason != packet.NotDropped || last != (got.n == len(whole)) {
+				t.Fatalf("fragment %d of %d: %+v", i, len(parts), got)
+			}
 		}
 	}
 }

@@ -61,6 +61,30 @@ func (a *adder) add(now packet.Time, in int, b []byte) result {
 	return result{n, size, df, reason}
 }
 
+// consistent checks that all lists hold the same datagrams, and none is kept of whom nothing waits.
+func (a *adder) consistent() {
+	a.t.Helper()
+	n, bytes := 0, 0
+	for p, list := range a.r.pairs {
+		if n += list.Len(); list.Len() == 0 {
+			a.t.Errorf("%v holds nothing", p)
+		}
+	}
+	if v4 := a.r.byAge[0].Len(); n != v4 {
+		a.t.Errorf("pairs hold %d datagrams, of IPv4 there are %d", n, v4)
+	}
+	n = 0
+	for s, h := range a.r.sources {
+		n, bytes = n+h.byAge.Len(), bytes+h.bytes
+		if h.byAge.Len() == 0 {
+			a.t.Errorf("%v holds nothing", s)
+		}
+	}
+	if n != len(a.r.datagrams) || n != a.r.byAge[0].Len()+a.r.byAge[1].Len() || bytes != a.r.bytes {
+		a.t.Errorf("sources hold %d datagrams and %d bytes, in all there are %d and %d", n, bytes, len(a.r.datagrams), a.r.bytes)
+	}
+}
+
 // piece4 is a fragment of a raw IPv4 datagram.
 func piece4(off, n int, more bool) []byte {
 	b := testpkt.Raw{Src: host4.Addr(), Dst: peer4.Addr(), Proto: 50, Payload: text(off + n)[off:], ID: 9}.Bytes()
@@ -114,6 +138,7 @@ func TestAddCompletes(t *testing.T) {
 				if a.r.Len() != 0 || a.r.Bytes() != 0 || len(a.r.sources) != 0 {
 					t.Errorf("%s, size %d, %s: %d datagrams, %d bytes left", name, size, order, a.r.Len(), a.r.Bytes())
 				}
+				a.consistent()
 			}
 		}
 	}
@@ -126,48 +151,83 @@ var orders = map[string]func(i, n int) int{
 	"odd one even": func(i, n int) int { return (i*2 + i*2/n*(1-n%2)) % n },
 }
 
+// step is a fragment, and what becomes of it.
+type step struct {
+	off, n int
+	more   bool
+	want   packet.DropReason
+	done   int // payload bytes of the complete datagram
+}
+
+const held, overlap, invalid = packet.NotDropped, packet.FragmentOverlap, packet.FragmentInvalid
+
+// What both families have in common.
 func TestAddRules(t *testing.T) {
-	const held, overlap, invalid = packet.NotDropped, packet.FragmentOverlap, packet.FragmentInvalid
-	type step struct {
-		off, n int
-		more   bool
-		want   packet.DropReason
-		done   int // payload bytes of the complete datagram
-	}
 	for name, steps := range map[string][]step{
 		"duplicate":                     {{0, 16, true, held, 0}, {0, 16, true, held, 0}, {16, 5, false, held, 21}},
 		"duplicate of the last":         {{16, 5, false, held, 0}, {16, 5, false, held, 0}, {0, 16, true, held, 21}},
-		"same place, shorter":           {{0, 16, true, held, 0}, {0, 8, true, overlap, 0}, {16, 5, false, overlap, 0}},
-		"same place, longer":            {{0, 16, true, held, 0}, {0, 24, true, overlap, 0}},
 		"same bytes, but last":          {{16, 16, true, held, 0}, {16, 16, false, overlap, 0}},
-		"over the end of another":       {{0, 16, true, held, 0}, {8, 16, true, overlap, 0}, {24, 8, false, overlap, 0}},
+		"over the end of another":       {{0, 16, true, held, 0}, {8, 16, true, overlap, 0}},
 		"over the start of another":     {{16, 16, true, held, 0}, {8, 16, true, overlap, 0}},
 		"around another":                {{8, 8, true, held, 0}, {0, 32, true, overlap, 0}},
 		"inside another":                {{0, 32, true, held, 0}, {8, 8, true, overlap, 0}},
-		"behind the last":               {{16, 8, false, held, 0}, {24, 8, true, invalid, 0}, {0, 16, true, invalid, 0}},
+		"behind the last":               {{16, 8, false, held, 0}, {24, 8, true, invalid, 0}},
 		"a last before another":         {{16, 8, true, held, 0}, {0, 8, false, invalid, 0}},
 		"two lasts":                     {{16, 8, false, held, 0}, {32, 8, false, invalid, 0}},
 		"no bytes":                      {{8, 0, true, invalid, 0}, {8, 0, false, invalid, 0}, {0, 8, true, held, 0}},
 		"no multiple of eight with MF":  {{0, 15, true, invalid, 0}, {0, 16, true, held, 0}, {16, 1, false, held, 17}},
 		"beyond the longest":            {{65528, 100, false, invalid, 0}, {65528, 8, true, invalid, 0}, {0, 8, true, held, 0}},
-		"duplicate after an overlap":    {{0, 16, true, held, 0}, {8, 16, true, overlap, 0}, {0, 16, true, overlap, 0}},
 		"a hole at the start is a hole": {{8, 8, true, held, 0}, {16, 8, false, held, 0}, {0, 8, true, held, 24}},
 	} {
-		for family, make := range map[string]func(off, n int, more bool) []byte{"IPv4": piece4, "IPv6": piece6} {
-			a := newAdder(t, plenty)
-			for i, s := range steps {
-				got := a.add(0, 1, make(s.off, s.n, s.more))
-				want := 0
-				if s.done > 0 {
-					want = s.done + map[string]int{"IPv4": 20, "IPv6": 40}[family]
-				}
-				if got.reason != s.want || got.n != want {
-					t.Errorf("%s, %s, step %d: %+v, want %d bytes, %v", name, family, i, got, want, s.want)
-				}
-				if want > 0 && !bytes.Equal(a.dst[want-s.done:want], text(s.done)) {
-					t.Errorf("%s, %s: payload % x", name, family, a.dst[:want])
-				}
-			}
+		follow(t, name+", IPv4", packet.IPv4Size, piece4, steps)
+		follow(t, name+", IPv6", packet.IPv6Size, piece6, steps)
+	}
+}
+
+// An IPv6 datagram with an overlap is dropped with all that still comes of it (RFC 5722, section 4).
+func TestAddRulesIPv6(t *testing.T) {
+	for name, steps := range map[string][]step{
+		"first, shorter":             {{0, 16, true, held, 0}, {0, 8, true, overlap, 0}, {16, 5, false, overlap, 0}},
+		"first, longer":              {{0, 16, true, held, 0}, {0, 24, true, overlap, 0}, {24, 5, false, overlap, 0}},
+		"overlap":                    {{0, 16, true, held, 0}, {8, 16, true, overlap, 0}, {24, 8, false, overlap, 0}},
+		"behind the last":            {{16, 8, false, held, 0}, {24, 8, true, invalid, 0}, {0, 16, true, invalid, 0}},
+		"duplicate after an overlap": {{0, 16, true, held, 0}, {8, 16, true, overlap, 0}, {0, 16, true, overlap, 0}},
+	} {
+		follow(t, name, packet.IPv6Size, piece6, steps)
+	}
+}
+
+// An identification of IPv4 is used again (RFC 4963): whatever became of the last datagram, the next one is whole.
+func TestAddRulesIPv4(t *testing.T) {
+	for name, steps := range map[string][]step{
+		"first, shorter":             {{0, 16, true, held, 0}, {0, 8, true, held, 0}, {8, 5, false, held, 13}},
+		"first, longer":              {{0, 16, true, held, 0}, {0, 24, true, held, 0}, {24, 5, false, held, 29}},
+		"first, over later ones":     {{8, 8, true, held, 0}, {0, 16, true, overlap, 0}, {0, 16, true, held, 0}, {16, 8, false, held, 24}},
+		"a first forgets later ones": {{0, 8, true, held, 0}, {16, 8, false, held, 0}, {0, 16, true, held, 0}, {16, 5, false, held, 21}},
+		"overlap":                    {{0, 16, true, held, 0}, {8, 16, true, overlap, 0}, {0, 16, true, held, 0}, {16, 8, false, held, 24}},
+		"behind the last":            {{16, 8, false, held, 0}, {24, 8, true, invalid, 0}, {0, 16, true, held, 0}, {16, 8, false, held, 24}},
+		"two lasts":                  {{16, 8, false, held, 0}, {32, 8, false, invalid, 0}, {0, 8, true, held, 0}, {8, 1, false, held, 9}},
+		"after it was complete":      {{0, 8, true, held, 0}, {8, 8, false, held, 16}, {0, 8, true, held, 0}, {8, 8, false, held, 16}},
+	} {
+		follow(t, name, packet.IPv4Size, piece4, steps)
+	}
+}
+
+// follow adds the fragments of steps, as make makes them; head is the length of the IP header.
+func follow(t *testing.T, name string, head int, make func(off, n int, more bool) []byte, steps []step) {
+	t.Helper()
+	a := newAdder(t, plenty)
+	for i, s := range steps {
+		got := a.add(0, 1, make(s.off, s.n, s.more))
+		want := 0
+		if s.done > 0 {
+			want = s.done + head
+		}
+		if got.reason != s.want || got.n != want {
+			t.Errorf("%s, step %d: %+v, want %d bytes, %v", name, i, got, want, s.want)
+		}
+		if want > 0 && !bytes.Equal(a.dst[want-s.done:want], text(s.done)) {
+			t.Errorf("%s: payload % x", name, a.dst[:want])
 		}
 	}
 }
@@ -181,6 +241,43 @@ func TestAddOtherBytes(t *testing.T) {
 	if got := a.add(0, 1, forged); got.reason != packet.FragmentOverlap {
 		t.Errorf("%v, want %v", got.reason, packet.FragmentOverlap)
 	}
+}
+
+// TestLostFragments: of 6000 datagrams 60 lose a fragment; in the next rounds, with the same identifications, all are
+// whole. The 60 were lost again in each round.
+func TestLostFragments(t *testing.T) {
+	for lost, name := range []string{"first", "second"} {
+		a := newAdder(t, plenty)
+		for round := range 3 {
+			whole := 0
+			for id := range 6000 {
+				payload := bytes.Repeat([]byte{byte(round)}, 2000)
+				b := testpkt.Raw{Src: host4.Addr(), Dst: peer4.Addr(), Proto: 50, Payload: payload, ID: uint16(id)}.Bytes()
+				for i, f := range testpkt.Fragments(b, 1500, 0) {
+					if round == 0 && id%100 == 50 && i == lost {
+						continue
+					}
+					got := a.add(packet.Time(round)*second, 1, f)
+					if got.n > 0 && bytes.Equal(a.dst[:got.n], b) {
+						whole++
+					}
+				}
+			}
+			if want := 6000 - 60*boolInt(round == 0); whole != want {
+				t.Errorf("%s lost, round %d: %d datagrams were whole, want %d", name, round, whole, want)
+			}
+		}
+		if a.r.Stale() != 60 || a.r.Len() != 0 {
+			t.Errorf("%s lost: %d stale, want 60; %d wait", name, a.r.Stale(), a.r.Len())
+		}
+	}
+}
+
+func boolInt(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 // What differs in the key is another datagram.
@@ -350,20 +447,24 @@ func TestExpire(t *testing.T) {
 			t.Errorf("at %v: %d dropped, %d left, told %v, want %+v", tt.now, got, a.r.Len(), told, tt)
 		}
 	}
+	a.consistent()
 	if a.r.Timeouts() != 4 || a.r.Bytes() != 0 || len(a.r.sources) != 0 {
 		t.Errorf("%d timeouts, %d bytes", a.r.Timeouts(), a.r.Bytes())
 	}
 }
 
-// A dropped datagram is remembered until its time is up, then counted and told no more.
+// A dropped datagram of IPv6 is remembered until its time is up, then counted and told no more.
 func TestExpireDropped(t *testing.T) {
 	a := newAdder(t, plenty)
-	a.add(0, 1, piece4(0, 16, true))
-	a.add(0, 1, piece4(8, 16, true))
-	if n := a.r.Expire(30*second, func(int, []byte) { t.Error("told about it") }); n != 0 || a.r.Timeouts() != 0 || a.r.Len() != 0 {
+	a.add(0, 1, piece6(0, 16, true))
+	a.add(0, 1, piece6(8, 16, true))
+	if got := a.add(60*second-1, 1, piece6(0, 16, true)); got.reason != packet.FragmentOverlap {
+		t.Errorf("before its time: %+v", got)
+	}
+	if n := a.r.Expire(60*second, func(int, []byte) { t.Error("told about it") }); n != 0 || a.r.Timeouts() != 0 || a.r.Len() != 0 {
 		t.Errorf("%d dropped, %d timeouts, %d left", n, a.r.Timeouts(), a.r.Len())
 	}
-	if got := a.add(31*second, 1, piece4(0, 16, true)); got.reason != packet.NotDropped {
+	if got := a.add(61*second, 1, piece6(0, 16, true)); got.reason != packet.NotDropped {
 		t.Errorf("after its time: %+v", got)
 	}
 }

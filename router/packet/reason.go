@@ -23,6 +23,7 @@ const (
 	FragmentOverlap // fragments overlap: the datagram is dropped whole
 	FragmentTimeout // the datagram was not complete in time
 	FragmentMemory  // no memory left for fragments
+	FragmentStale   // others overtook the datagram, or its identification was used again
 	FragmentInvalid // fragment length, offset or count is impossible
 
 	// Connection tracking.

@@ -17,6 +17,7 @@ var reasons = [NumReasons]struct{ name, help string }{
 	FragmentOverlap: {"fragment-overlap", "fragments overlap, so their datagram is dropped whole"},
 	FragmentTimeout: {"fragment-timeout", "the datagram was not complete in time"},
 	FragmentMemory:  {"fragment-memory", "no memory left for fragments, or the source holds its share"},
+	FragmentStale:   {"fragment-stale", "a fragment was lost, and its datagram's identification was used again or 64 later ones of the same hosts were complete"},
 	FragmentInvalid: {"fragment-invalid", "a fragment's length, offset or count is impossible"},
 
 	TCPWindow:        {"tcp-window", "a sequence or acknowledgement number is outside the window"},
