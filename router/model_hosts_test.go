@@ -69,26 +69,33 @@ func (h *modelHosts) next() []modelPacket {
 // cut sends a packet in fragments now and then, out of order.
 func (h *modelHosts) cut(p modelPacket) []modelPacket {
 	l := layout(p.b)
-	if p.size > 0 || l.FragHdr != 0 || l.Options || len(p.b)-l.L4 < 64 || l.Family == 4 && l.DF || h.pick(4) > 0 && len(p.b) <= 1500 {
+	if p.size > 0 || l.Fragment() || l.FragHdr != 0 || l.Options || len(p.b)-l.L4 < 64 || l.Family == 4 && l.DF || h.pick(4) > 0 && len(p.b) <= 1500 {
 		return []modelPacket{p}
 	}
 	h.fragments++
 	h.ipID++
+	id := h.ipID
+	if h.pick(3) == 0 {
+		id = uint16(h.pick(4)) // one that is used again
+	}
 	if l.Family == 4 { // one that was cut before is another datagram now
-		binary.BigEndian.PutUint16(p.b[4:], h.ipID)
+		binary.BigEndian.PutUint16(p.b[4:], id)
 		clear(p.b[10:12])
 		binary.BigEndian.PutUint16(p.b[10:], ^packet.Checksum(p.b[:l.L4], 0))
 	}
 	size := []int{400, 576, 1280, modelWAN}[h.pick(4)]
 	var all []modelPacket
-	for _, b := range testpkt.Fragments(p.b, max(size, l.L4+48), uint32(h.ipID)) {
+	for _, b := range testpkt.Fragments(p.b, max(size, l.L4+48), uint32(id)) {
 		all = append(all, modelPacket{from: p.from, b: b})
 	}
 	if h.pick(2) == 0 {
 		slices.Reverse(all)
 	}
-	if h.pick(8) == 0 {
+	switch h.pick(12) {
+	case 0, 1: // lost
 		all = all[1:]
+	case 2: // doubled
+		all = slices.Insert(all, 0, all[0])
 	}
 	return all
 }
@@ -101,6 +108,10 @@ func (h *modelHosts) speak() {
 		} else {
 			h.converse()
 		}
+		return
+	}
+	if h.pick(400) == 217 { // rapid likes 0
+		h.flood()
 		return
 	}
 	switch h.pick(12) {
@@ -135,6 +146,20 @@ func (h *modelHosts) offer(from netip.Addr, b []byte, size int) {
 
 // oneOf picks an address of a list.
 func (h *modelHosts) oneOf(all []netip.Addr) netip.Addr { return all[h.pick(len(all))] }
+
+// flood is many datagrams of one host that are cut in two, between the fragments of another: of IPv4 that one is given up
+// when enough of the others are whole.
+func (h *modelHosts) flood() {
+	src := port(h.oneOf(modelInside), 5000)
+	dst := port(h.oneOf(neighbours(modelOutside, src.Addr())), 53)
+	slow := testpkt.Fragments(testpkt.UDP{Src: src, Dst: dst, Payload: pattern(1600), ID: 1}.Bytes(), 1280, 1)
+	h.send(src.Addr(), slow[0])
+	for range 65 + h.pick(20) {
+		h.ipID++
+		h.send(src.Addr(), testpkt.UDP{Src: src, Dst: dst, Payload: pattern(1600), ID: h.ipID}.Bytes())
+	}
+	h.send(src.Addr(), slow[1])
+}
 
 // payload is some bytes; a few sizes, all small ones but for some that need fragments.
 func (h *modelHosts) payload() []byte {

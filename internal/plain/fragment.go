@@ -13,16 +13,20 @@ import (
 
 // datagram is one whose fragments have not all come.
 type datagram struct {
-	in       Side
-	name     string // addresses, identification and, in IPv4, protocol (RFC 791, section 3.2; RFC 8200, section 4.5)
-	parts    [][]byte
-	deadline time.Duration
+	in        Side
+	family    int
+	hosts     string // both addresses
+	name      string // identification and, in IPv4, protocol (RFC 791, section 3.2; RFC 8200, section 4.5)
+	parts     [][]byte
+	deadline  time.Duration
+	later     int  // datagrams of these hosts that began later and became whole
+	condemned bool // fragments of it overlap, and it is IPv6: none of them counts (RFC 5722, section 4)
 }
 
 // first returns the fragment that begins the datagram, nil if it did not come.
 func (d *datagram) first() []byte {
 	for _, b := range d.parts {
-		if l, _ := testpkt.Parse(b); l.FragOff == 0 {
+		if partOf(b).off == 0 {
 			return b
 		}
 	}
@@ -35,8 +39,12 @@ const (
 	wait6 = 60 * time.Second
 )
 
+// overtaken is how many of the same hosts may become whole before an incomplete datagram of IPv4 is given up, because its
+// identification may be used again (RFC 4963).
+const overtaken = 64
+
 // assemble returns a packet that is whole, or has become so by this fragment; and the size of its largest fragment, 0
-// if it came whole. Else it keeps the fragment and returns nil.
+// if it came whole. Else it keeps the fragment, or drops it, and returns nil.
 func (r *Router) assemble(in Side, b []byte) (whole []byte, largest int) {
 	l, err := testpkt.Parse(b)
 	if err != nil {
@@ -45,22 +53,64 @@ func (r *Router) assemble(in Side, b []byte) (whole []byte, largest int) {
 	if !l.Fragment() {
 		return b, 0
 	}
-	name := fmt.Sprintf("%x %x %d %d", l.Src, l.Dst, l.ID, l.Proto)
-	i := slices.IndexFunc(r.waiting, func(d *datagram) bool { return d.in == in && d.name == name })
-	if i < 0 {
-		i = len(r.waiting)
-		r.waiting = append(r.waiting, &datagram{in: in, name: name, deadline: r.now + map[int]time.Duration{4: wait4, 6: wait6}[l.Family]})
+	d := r.waitingFor(in, l)
+	if d.condemned || slices.ContainsFunc(d.parts, func(p []byte) bool { return partOf(p).equal(partOf(b)) }) {
+		return nil, 0
 	}
-	d := r.waiting[i]
+	if l.Family == 4 && l.FragOff == 0 && d.first() != nil { // another datagram: RFC 4963, section 3
+		r.forget(d)
+		d = r.waitingFor(in, l)
+	}
+	if slices.ContainsFunc(d.parts, func(p []byte) bool { return partOf(p).contradicts(partOf(b)) }) {
+		if d.condemned, d.parts = l.Family == 6, nil; l.Family == 4 {
+			r.forget(d)
+		}
+		return nil, 0
+	}
 	d.parts = append(d.parts, b)
 	if whole, err = paste(d.parts); err != nil {
 		return nil, 0
 	}
-	r.waiting = slices.Delete(r.waiting, i, i+1)
+	r.whole(d)
+	if testpkt.Verify(whole) != nil { // it was of two datagrams
+		return nil, 0
+	}
 	for _, p := range d.parts {
 		largest = max(largest, len(p))
 	}
 	return whole, largest
+}
+
+// waitingFor returns the datagram of a fragment, a new one where none waits.
+func (r *Router) waitingFor(in Side, l testpkt.Layout) *datagram {
+	hosts, name := fmt.Sprintf("%x %x", l.Src, l.Dst), fmt.Sprint(l.ID)
+	wait := wait6
+	if l.Family == 4 {
+		name, wait = fmt.Sprint(l.ID, " ", l.Proto), wait4
+	}
+	for _, d := range r.waiting {
+		if d.in == in && d.hosts == hosts && d.name == name {
+			return d
+		}
+	}
+	d := &datagram{in: in, family: l.Family, hosts: hosts, name: name, deadline: r.now + wait}
+	r.waiting = append(r.waiting, d)
+	return d
+}
+
+func (r *Router) forget(d *datagram) {
+	r.waiting = slices.DeleteFunc(r.waiting, func(e *datagram) bool { return e == d })
+}
+
+// whole takes a datagram out that is whole, and those of IPv4 that it is the last to overtake.
+func (r *Router) whole(d *datagram) {
+	for _, older := range r.waiting[:slices.Index(r.waiting, d)] {
+		if older.in == d.in && older.hosts == d.hosts {
+			older.later++
+		}
+	}
+	r.forget(d)
+	r.waiting = slices.DeleteFunc(r.waiting, func(e *datagram) bool { return e.family == 4 && e.later >= overtaken })
 }
 
 // join returns the one packet that came out, whole, in fragments or in segments of a size, each of which must fit.
@@ -79,13 +129,34 @@ func join(out [][]byte, mtu, size int) ([]byte, error) {
 	return all[0], nil
 }
 
+// part is what a fragment has of its datagram's payload.
+type part struct {
+	off  int
+	more bool
+	data []byte
+}
+
+func partOf(b []byte) part {
+	l, err := testpkt.Parse(b)
+	if err != nil {
+		panic(fmt.Sprintf("plain: % x: %v", b, err))
+	}
+	return part{l.FragOff, l.More, b[l.L4:l.Len]}
+}
+
+func (p part) end() int { return p.off + len(p.data) }
+
+func (p part) equal(q part) bool {
+	return p.off == q.off && p.more == q.more && bytes.Equal(p.data, q.data)
+}
+
+// contradicts reports whether two fragments can't be of one datagram: they overlap, or one lies behind the last.
+func (p part) contradicts(q part) bool {
+	return p.off < q.end() && q.off < p.end() || !p.more && q.end() > p.end() || !q.more && p.end() > q.end() || !p.more && !q.more
+}
+
 // paste makes a datagram of all its fragments; they do not overlap.
 func paste(parts [][]byte) ([]byte, error) {
-	type part struct {
-		off  int
-		more bool
-		data []byte
-	}
 	var all []part
 	var head []byte
 	for _, b := range parts {
@@ -93,14 +164,13 @@ func paste(parts [][]byte) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		start := l.L4
 		if l.FragOff == 0 {
 			head = bytes.Clone(b[:l.L4])
 			if l.FragHdr > 0 { // only a fragment header follows the IPv6 header in these tests
 				head[6], head = b[l.FragHdr], head[:40]
 			}
 		}
-		all = append(all, part{l.FragOff, l.More, b[start:l.Len]})
+		all = append(all, partOf(b))
 	}
 	slices.SortFunc(all, func(a, b part) int { return a.off - b.off })
 	var data []byte

@@ -143,6 +143,9 @@ func sums(b []byte) {
 		panic(err)
 	}
 	t := b[l.L4:l.Len]
+	if l.Proto == udp { // what follows the datagram is not its own: fragments of two may have come together
+		t = t[:binary.BigEndian.Uint16(t[4:])]
+	}
 	pseudo := sum16(l.Src) + sum16(l.Dst) + uint64(l.Proto) + uint64(len(t))
 	at := map[int]int{icmp: 2, icmp6: 2, tcpIP: 16, udp: 6}[l.Proto]
 	switch {
