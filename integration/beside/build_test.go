@@ -29,7 +29,7 @@ type view struct {
 
 // newView begins a script on a system; i is its slot.
 func newView(s *script, i int) *view {
-	v := &view{place: newPlace(i, s.v6), sent: map[string][]byte{}, arrived: map[string][]arrival{}, written: map[int]bool{},
+	v := &view{place: newPlace(i, s), sent: map[string][]byte{}, arrived: map[string][]arrival{}, written: map[int]bool{},
 		baseIPID: uint16(i+1) << 6}
 	for j := range s.steps {
 		maps.Copy(v.written, s.steps[j].numbers)

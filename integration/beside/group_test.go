@@ -18,7 +18,11 @@ var groups = []group{
 	{name: "mtu", mtu: 1400},
 	{name: "text"}, // as default, with few scripts: what arrives shows addresses in part, so they must not change
 	{name: "narrow", ports: "40000"},
+	{name: privateGroup}, // as default, as labs, carriers and VPN appliances have it
 }
+
+// privateGroup is the group whose scripts have private outside addresses.
+const privateGroup = "private"
 
 func (g *group) wanMTU() int {
 	if g.mtu == 0 {

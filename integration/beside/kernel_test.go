@@ -73,7 +73,7 @@ table inet beside {
 func kernelRules(g *group, all []script) string {
 	var dnat, snat []string
 	for i, s := range all {
-		p := newPlace(i, s.v6)
+		p := newPlace(i, &s)
 		ip := "ip"
 		if s.v6 {
 			ip = "ip6"
@@ -151,7 +151,7 @@ func newKernel(t *testing.T, g *group, all []script) *system {
 // ownAddresses has the kernel keep the outside addresses of scripts to itself: what NAT does not know goes nowhere.
 func ownAddresses(all []script) error {
 	for i, s := range all {
-		a := newPlace(i, s.v6).byName["pub"]
+		a := newPlace(i, &s).byName["pub"]
 		to := &net.IPNet{IP: a.AsSlice(), Mask: net.CIDRMask(a.BitLen(), a.BitLen())}
 		if err := netlink.RouteAdd(&netlink.Route{Dst: to, Type: unix.RTN_BLACKHOLE}); err != nil {
 			return fmt.Errorf("blackhole %s: %w", a, err)

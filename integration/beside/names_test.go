@@ -16,17 +16,23 @@ type place struct {
 	inside netip.Prefix // of a and b
 }
 
-// newPlace returns the addresses of slot i.
-func newPlace(i int, v6 bool) *place {
+// newPlace returns the addresses of a script in slot i.
+func newPlace(i int, s *script) *place {
 	p := &place{byName: map[string]netip.Addr{}, byAddr: map[netip.Addr]string{}}
 	pattern := map[string]string{
 		"a": "10.80.%d.2", "b": "10.80.%d.3", "pub": "203.0.113.%d",
 		"lan": "10.77.0.1", "wan": "203.0.113.1", "x": "198.51.100.10", "y": "198.51.100.20", "z": "192.0.2.99",
 	}
-	if v6 {
+	if s.v6 {
 		pattern = map[string]string{
 			"a": "fd77:0:0:%x::2", "b": "fd77:0:0:%x::3", "pub": "2001:db8:113::%x",
 			"lan": "fd77::1", "wan": "2001:db8:113::1", "x": "2001:db8:100::10", "y": "2001:db8:100::20", "z": "2001:db8:2::99",
+		}
+	}
+	if s.group == privateGroup {
+		pattern["pub"] = "172.20.9.%d" // RFC 1918
+		if s.v6 {
+			pattern["pub"] = "fd12:34::%x" // RFC 4193
 		}
 	}
 	for name, text := range pattern {
@@ -37,7 +43,7 @@ func newPlace(i int, v6 bool) *place {
 		p.byName[name], p.byAddr[a] = a, name
 	}
 	bits := 24
-	if v6 {
+	if s.v6 {
 		bits = 64
 	}
 	p.inside = netip.PrefixFrom(p.byName["a"], bits).Masked()

@@ -77,7 +77,7 @@ func oursConfig(g *group, all []script) string {
 	fmt.Fprintf(&b, oursText, g.wanMTU())
 	b.WriteString(g.ours)
 	for i, s := range all {
-		p := newPlace(i, s.v6)
+		p := newPlace(i, &s)
 		fmt.Fprintf(&b, "[[nat]]\naction = \"snat\"\nout = \"wan0\"\nsource = %q\nto = %q\n", p.inside, p.byName["pub"])
 		if g.ports != "" {
 			fmt.Fprintf(&b, "to_port = %q\n", g.ports)

@@ -54,7 +54,7 @@ func collect() *table {
 	for _, topic := range []func(*table){
 		udpScripts, datagramScripts, icmpQueryScripts, errorScripts, routerErrorScripts, fragmentScripts,
 		tcpStateScripts, tcpResetScripts, tcpWindowScripts, tcpScripts, forwardScripts, hairpinScripts,
-		portlessScripts, limitScripts, pptpScripts, ftpScripts, tftpScripts, ircScripts,
+		portlessScripts, limitScripts, pptpScripts, ftpScripts, tftpScripts, ircScripts, privateScripts,
 	} {
 		topic(tb)
 	}
