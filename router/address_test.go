@@ -95,7 +95,7 @@ func TestSetAddressesOwn(t *testing.T) {
 
 func TestSetAddressesRefuses(t *testing.T) {
 	cfg := testConfig()
-	cfg.Interfaces = append(cfg.Interfaces, Interface{Name: "old0", MTU: 1000, Address: prefixes("10.99.0.1/24")})
+	cfg.Interfaces = append(cfg.Interfaces, Interface{Name: "old0", Side: Inside, MTU: 1000, Address: prefixes("10.99.0.1/24")})
 	n := newNetwork(t, cfg)
 	before := n.r.Status().Interfaces
 	for name, tt := range map[string]struct {

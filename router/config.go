@@ -1,6 +1,8 @@
 package router
 
 import (
+	"cmp"
+	"fmt"
 	"net/netip"
 	"time"
 
@@ -9,7 +11,8 @@ import (
 )
 
 // Config is everything that decides where a packet goes. internal/config makes one from a TOML file; an embedding
-// program may fill it in itself. The zero value has no interfaces and is refused by [New].
+// program may fill it in itself. A zero value is the default of each field, and the safe one: only Filter.Forward is closed
+// where an empty file opens it. A Config without interfaces, or with one that has no Side, is refused by [New].
 type Config struct {
 	Interfaces []Interface
 	Routes     []Route
@@ -19,10 +22,10 @@ type Config struct {
 	Helpers    []HelperRule
 	Filter     Filter
 	Conntrack  conntrack.Config // Shards and MaxPerSource included; Shards 0: one a worker
-	Fragments  int              // bytes that incomplete datagrams may take
+	Fragments  int              // bytes that incomplete datagrams may take; 0: 4 MiB
 	AutoHelper bool
-	ErrorRate  int // ICMP errors and RSTs a second that the router itself makes; 0: no limit
-	FastPath   bool
+	ErrorRate  int  // ICMP errors and RSTs a second that the router itself makes; 0: 1000; negative: no limit
+	NoFastPath bool // each packet takes the whole list of hooks
 	LogDrops   bool
 }
 
@@ -35,9 +38,10 @@ const (
 // Side is where an interface stands in the translation.
 type Side uint8
 
-// The sides. The zero value is Inside.
+// The sides. The zero value is no side and refused by [New]: whoever is inside may begin connections to anywhere.
 const (
-	Inside Side = iota
+	_ Side = iota
+	Inside
 	Outside
 )
 
@@ -46,23 +50,23 @@ type Interface struct {
 	Name    string
 	Side    Side
 	Address []netip.Prefix // the router's own; the prefix is routed here
-	MTU     int            // bytes
+	MTU     int            // bytes; 0: that of the device
 	Device  DeviceConfig
 	Line    int // of the configuration file; 0: none
 }
 
 // DeviceConfig says how to open an interface's TUN. Routers that are handed their devices ignore it.
 type DeviceConfig struct {
-	Driver      string // auto, offload or water
-	Queues      int
-	FD          int    // an open descriptor, -1: none
+	Driver      string // auto, offload or water; "": auto
+	Queues      int    // 0: 1
+	FD          int    // an open descriptor; 0 or below: none
 	FDName      string // the same by name (LISTEN_FDNAMES)
 	NetNS       string
 	HostAddress []netip.Prefix
 	HostRoute   []netip.Prefix
-	GSO         bool
-	Checksum    bool
-	Coalesce    bool
+	NoGSO       bool // no super-segments
+	NoChecksum  bool // no partial checksums, and no super-segments
+	NoCoalesce  bool // what is written is not merged
 }
 
 // Route is one prefix of one [[route]].
@@ -106,10 +110,10 @@ const (
 
 // Filter is [filter].
 type Filter struct {
-	Forward     FilterAction
-	Input       InputPolicy
-	ReversePath bool
-	Rules       []FilterRule
+	Forward       FilterAction // of connections that no rule decides and that do not come from outside; the zero value drops
+	Input         InputPolicy
+	NoReversePath bool // sources that are routed to another interface pass: anybody may speak in anybody's name (RFC 2827)
+	Rules         []FilterRule
 }
 
 // FilterRule is one [[filter.rule]]. Empty lists and zero values match all.
@@ -140,16 +144,24 @@ func DefaultConfig() Config {
 		Defaults: nat.Defaults{
 			Mapping:    nat.EndpointIndependent, // RFC 4787 REQ-1, RFC 5382 REQ-1
 			Filtering:  nat.AddressDependent,    // RFC 4787 REQ-8: where security counts more than transparency
-			Hairpin:    true,                    // RFC 4787 REQ-9
 			PortRange:  conntrack.PortRange{First: 1024, Last: 65535},
-			PortParity: true,                            // RFC 4787 REQ-4
 			Quarantine: conntrack.Time(2 * time.Minute), // RFC 6888 REQ-8
 		},
 		MSSClamp:  MSSClampAuto,
-		Filter:    Filter{Forward: FilterAccept, Input: InputPing, ReversePath: true},
+		Filter:    Filter{Forward: FilterAccept, Input: InputPing},
 		Conntrack: ct,
 		Fragments: DefaultFragments,
 		ErrorRate: DefaultErrorRate,
-		FastPath:  true,
 	}
+}
+
+// withDefaults returns c with the defaults in the place of numbers that are zero, but for those that lower rooms have. An
+// error names the field whose value can't be meant.
+func (c Config) withDefaults() (Config, error) {
+	if c.Fragments < 0 {
+		return c, fmt.Errorf("fragments: %d is no number of bytes: give one, or 0 for the default", c.Fragments)
+	}
+	c.Fragments = cmp.Or(c.Fragments, DefaultFragments)
+	c.ErrorRate = cmp.Or(c.ErrorRate, DefaultErrorRate)
+	return c, nil
 }

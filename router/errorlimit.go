@@ -66,7 +66,7 @@ const (
 	numAnswerKinds
 )
 
-const numSides = 2
+const numSides = Outside + 1 // by Side: the zero one, which no interface has, is never asked for
 
 // standing says how far a source can be believed.
 type standing uint8

@@ -95,7 +95,7 @@ func TestErrorLimitTotal(t *testing.T) {
 		e := newErrorLimit(rate, seedOf(2))
 		var crowds []crowd
 		for i := range byte(8) {
-			a := asked{kind: answerKind(i & 1), side: Side(i >> 1 & 1), assured: i>>2 == 1, source: []byte{10, i, 0, 0}}
+			a := asked{kind: answerKind(i & 1), side: Inside + Side(i>>1&1), assured: i>>2 == 1, source: []byte{10, i, 0, 0}}
 			crowds = append(crowds, crowd{a: a, rate: 20_000, sources: 1000}, crowd{a: a, rate: 5000})
 		}
 		const seconds = 5

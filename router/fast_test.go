@@ -67,7 +67,7 @@ func TestFastAsSlow(t *testing.T) {
 	for seed := range uint64(20) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			fast, slow := testConfig(), testConfig()
-			slow.FastPath = false
+			slow.NoFastPath = true
 			a, b := newNetwork(t, withForward(fast)), newNetwork(t, withForward(slow))
 			source := trafficSource{rand.New(rand.NewPCG(seed, 1)), map[netip.AddrPort]uint32{}}
 			for i := range 600 {

@@ -29,7 +29,7 @@ func pptpMessage(kind, size int, first, second uint16) string {
 func newPPTP(t testing.TB, fast bool) (*network, uint16) {
 	t.Helper()
 	cfg := testConfig()
-	cfg.FastPath = fast
+	cfg.NoFastPath = !fast
 	cfg.Helpers = []HelperRule{{Name: "pptp", Proto: packet.ProtoTCP, Ports: []conntrack.PortRange{{First: 1723, Last: 1723}}}}
 	n := newHelped(t, cfg, pptp.New())
 	if id, ok := n.r.nat.ReserveCallID(n.r.now(), wan4, server4, 7); !ok || id != 7 {

@@ -181,7 +181,7 @@ func TestCaptures(t *testing.T) {
 		}
 		for _, side := range []string{"lan0", "wan0"} {
 			cfg := testConfig()
-			cfg.Filter.ReversePath = false // captures hold both directions
+			cfg.Filter.NoReversePath = true // captures hold both directions
 			cfg.NAT[0].Source = []conntrack.AddrRange{span("0.0.0.0/0"), span("::/0")}
 			n := newNetwork(t, cfg)
 			for _, p := range packets {

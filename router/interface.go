@@ -1,6 +1,7 @@
 package router
 
 import (
+	"cmp"
 	"errors"
 	"net/netip"
 	"os"
@@ -31,7 +32,7 @@ type writer struct {
 
 func newInterface(index int, cfg *Interface, device tun.Device) *netInterface {
 	nif := &netInterface{
-		name: cfg.Name, index: uint16(index), side: cfg.Side, mtu: cfg.MTU,
+		name: cfg.Name, index: uint16(index), side: cfg.Side, mtu: cmp.Or(cfg.MTU, device.MTU(), DefaultMTU),
 		driver: device.Driver(), addresses: cfg.Address, device: device,
 	}
 	for _, q := range device.Queues() {

@@ -127,9 +127,9 @@ type modelRun struct {
 
 func newModelRun(t *testing.T, rt *rapid.T, fast, helped bool) *modelRun {
 	cfg := testConfig()
-	cfg.FastPath = fast
+	cfg.NoFastPath = !fast
 	cfg.Interfaces[1].MTU = modelWAN
-	cfg.ErrorRate = 0 // no limit
+	cfg.ErrorRate = -1 // no limit
 	all := plain.Config{
 		Own:      [2][]netip.Addr{{lan4, lan6}, {wan4, wan6}},
 		Networks: prefixes("10.77.0.0/16", "fd77::/16"),

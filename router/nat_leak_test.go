@@ -144,7 +144,7 @@ func TestAcceptedInboundDoesNotLeak(t *testing.T) {
 	for _, fast := range []bool{true, false} {
 		for _, e := range [][2]netip.Addr{{client4, server4}, {client6, server6}} {
 			cfg := testConfig()
-			cfg.FastPath = fast
+			cfg.NoFastPath = !fast
 			cfg.Filter.Rules = []FilterRule{{In: "wan0", Action: FilterAccept}}
 			n := newNetwork(t, cfg)
 			n.one(n.send("wan0", testpkt.UDP{Src: port(e[1], 700), Dst: port(e[0], 800)}.Bytes()), "lan0")
@@ -159,7 +159,7 @@ func TestAcceptedInboundDoesNotLeak(t *testing.T) {
 // TestPrivateSourcesStay: every kind of private source that no rule translates stays inside, in every protocol.
 func TestPrivateSourcesStay(t *testing.T) {
 	cfg := testConfig()
-	cfg.Filter.ReversePath = false
+	cfg.Filter.NoReversePath = true
 	cfg.NAT = []nat.Rule{{Action: nat.Masquerade, Out: "wan0", Source: []conntrack.AddrRange{span("10.77.0.2/32"), span("fd77::2/128")}}}
 	n := newNetwork(t, cfg)
 	for _, from := range []netip.Addr{addr("10.1.2.3"), addr("172.16.0.1"), addr("172.31.255.254"), addr("192.168.0.1"),

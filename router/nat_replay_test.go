@@ -60,7 +60,7 @@ func replay(t *testing.T, round []replayed, w *way, s setup) (all []byte, count 
 		fragments: map[string][][]byte{}, inside: map[netip.Addr]bool{},
 	}
 	cfg := testConfig()
-	cfg.FastPath, cfg.MSSClamp, cfg.ErrorRate = s.fast, MSSClampOff, 0
+	cfg.NoFastPath, cfg.MSSClamp, cfg.ErrorRate = !s.fast, MSSClampOff, -1
 	cfg.Interfaces[0].MTU, cfg.Interfaces[1].MTU = 65535, 65535
 	if w.private {
 		cfg.Interfaces[1].Address = prefixes(privateWAN4.String()+"/24", privateWAN6.String()+"/64")

@@ -53,7 +53,7 @@ func masquerade() nat.Rule {
 // testConfig is the usual set-up: a LAN, a WAN, masquerade between them.
 func testConfig() Config {
 	cfg := DefaultConfig()
-	cfg.FastPath = !slowPath
+	cfg.NoFastPath = slowPath
 	cfg.Interfaces = []Interface{
 		{Name: "lan0", Side: Inside, MTU: 1500, Address: prefixes("10.77.0.1/24", "fd77::1/64")},
 		{Name: "wan0", Side: Outside, MTU: 1500, Address: prefixes("203.0.113.1/24", "2001:db8:113::1/64")},

@@ -49,10 +49,10 @@ func newPipeline(r *Router) *pipeline {
 		mtu      = &mtuHook{}
 		confirm  = &confirmHook{table: r.table, nat: r.nat}
 		send     = &sendHook{}
-		sources  = &sourceHook{fib: r.fib, reversePath: r.cfg.Filter.ReversePath}
+		sources  = &sourceHook{fib: r.fib, reversePath: !r.cfg.Filter.NoReversePath}
 		fragment = &defragHook{fragments: r.fragments}
 	)
-	p := &pipeline{fast: &fastHook{nat: r.nat, enabled: r.cfg.FastPath && r.filter.onlyOnNew}}
+	p := &pipeline{fast: &fastHook{nat: r.nat, enabled: !r.cfg.NoFastPath && r.filter.onlyOnNew}}
 	p.input = []stage{
 		{&inputHook{policy: r.cfg.Filter.Input}, "what the router's own addresses answer"},
 		{confirm, "a refused packet leaves no state; the answer must find its connection"},

@@ -48,7 +48,7 @@ func TestTranslatedToPrivateLeaves(t *testing.T) {
 		for _, fast := range []bool{true, false} {
 			t.Run(fmt.Sprintf("%s, fast path %t", name, fast), func(t *testing.T) {
 				cfg := testConfig()
-				cfg.NAT, cfg.FastPath = tt.rules, fast
+				cfg.NAT, cfg.NoFastPath = tt.rules, !fast
 				n := newNetwork(t, cfg)
 				server := server4
 				if tt.client.Is6() {

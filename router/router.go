@@ -69,6 +69,9 @@ func New(cfg Config, opt Options) (*Router, error) {
 	}
 	r.start, r.started = r.clock.NowMonotonic(), r.clock.Now()
 	var err error
+	if r.cfg, err = cfg.withDefaults(); err != nil {
+		return nil, err
+	}
 	if r.random, err = newRandom(opt.Seed); err != nil {
 		return nil, err
 	}
@@ -99,6 +102,10 @@ func (r *Router) makeInterfaces(devices map[string]tun.Device) error {
 			return fmt.Errorf("interface %s: configured twice", c.Name)
 		case device == nil || len(device.Queues()) == 0:
 			return fmt.Errorf("interface %s: no device", c.Name)
+		case c.Side != Inside && c.Side != Outside:
+			return fmt.Errorf("interface %s: no side: say Inside or Outside", c.Name)
+		case c.MTU < 0:
+			return fmt.Errorf("interface %s: MTU %d: give bytes, or 0 for the device's own", c.Name, c.MTU)
 		}
 		nif := newInterface(i, c, device)
 		for _, a := range c.Address {
@@ -144,11 +151,7 @@ func (r *Router) makeTables() error {
 	if r.kit, err = alg.New(hc); err != nil {
 		return err
 	}
-	limit := r.cfg.Fragments
-	if limit == 0 {
-		limit = DefaultFragments
-	}
-	r.fragments = fragment.New(limit)
+	r.fragments = fragment.New(r.cfg.Fragments)
 	r.errors = newErrorLimit(r.cfg.ErrorRate, r.random.derive())
 	return nil
 }

@@ -78,7 +78,7 @@ func interfaceSummary(in *router.Interface) string {
 	}
 	source := in.Device.Driver
 	switch {
-	case in.Device.FD >= 0:
+	case in.Device.FD > 0:
 		source = fmt.Sprintf("descriptor %d", in.Device.FD)
 	case in.Device.FDName != "":
 		source = "descriptor " + in.Device.FDName

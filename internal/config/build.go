@@ -52,12 +52,20 @@ func (b *builder) build(root *table) {
 	}
 	b.filter(cfg, root.sub("filter"))
 	b.conntrack(cfg, root)
-	cfg.ErrorRate = value[int](root.sub("icmp"), "error_rate")
-	cfg.FastPath = value[bool](root.sub("fast_path"), "enabled")
+	cfg.ErrorRate = orNone(value[int](root.sub("icmp"), "error_rate"))
+	cfg.NoFastPath = !value[bool](root.sub("fast_path"), "enabled")
 	b.features(root)
 	if len(b.errors) == 0 { // rules that can't be read clash with nothing
 		b.clashes(cfg)
 	}
+}
+
+// orNone returns a number of the file as the router has it, where 0 is the default and what is negative is none.
+func orNone[T int | time.Duration](n T) T {
+	if n == 0 {
+		return -1
+	}
+	return n
 }
 
 // program builds what concerns the program and not the packets.
@@ -173,13 +181,13 @@ func (b *builder) natDefaults(cfg *router.Config, t *table) {
 	cfg.Defaults = nat.Defaults{
 		Mapping:        value[nat.Behaviour](t, "mapping"),
 		Filtering:      value[nat.Behaviour](t, "filtering"),
-		Hairpin:        value[bool](t, "hairpin"),
+		NoHairpin:      !value[bool](t, "hairpin"),
 		PortRange:      value[conntrack.PortRange](t, "port_range"),
-		PortParity:     value[bool](t, "port_parity"),
+		NoPortParity:   !value[bool](t, "port_parity"),
 		PortRandom:     value[bool](t, "port_choice"),
 		PoolArbitrary:  value[bool](t, "pooling"),
 		OverlapNever:   value[bool](t, "overlap"),
-		Quarantine:     conntrack.Time(value[time.Duration](t, "quarantine")),
+		Quarantine:     conntrack.Time(orNone(value[time.Duration](t, "quarantine"))),
 		InboundRefresh: value[bool](t, "inbound_refresh"),
 		PortsPerSource: value[int](t, "ports_per_source"),
 		MaxMappings:    value[int](t, "max_mappings"),
@@ -191,12 +199,12 @@ func (b *builder) natDefaults(cfg *router.Config, t *table) {
 		b.errorf(t.line("port_range"), `port_range = %q goes below 1024: write "1024-%d"; ports below 1024 are a class of their own (RFC 4787 REQ-3)`,
 			formatPorts(d.PortRange), max(d.PortRange.Last, 1024))
 	}
-	if d.Quarantine < conntrack.Time(quarantineLeast) {
+	if quarantine := value[time.Duration](t, "quarantine"); quarantine < quarantineLeast {
 		b.warnf(t.line("quarantine"), "quarantine = %q is below the %s of RFC 6888 REQ-8: what is sent to a host that is gone may reach another one",
-			formatDuration(time.Duration(d.Quarantine)), formatDuration(quarantineLeast))
+			formatDuration(quarantine), formatDuration(quarantineLeast))
 	}
 	b.warnBehaviour(t)
-	if !d.Hairpin {
+	if d.NoHairpin {
 		b.warnf(t.line("hairpin"), "hairpin = false breaks RFC 4787 REQ-9: inside hosts don't reach each other by their outside addresses")
 	}
 	if d.PoolArbitrary {

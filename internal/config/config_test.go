@@ -51,6 +51,34 @@ func TestEmptyFileIsTheDefault(t *testing.T) {
 	}
 }
 
+// TestZeroInTheFile: 0 in the file is none; in Go, where 0 is the default, a negative number is.
+func TestZeroInTheFile(t *testing.T) {
+	cfg := parse(t, `
+[icmp]
+error_rate = 0
+[nat_defaults]
+quarantine = "0s"
+hairpin = false
+port_parity = false
+[conntrack]
+max_expectations = 0
+tcp_loose = false
+accounting = false
+[filter]
+reverse_path = false
+[fast_path]
+enabled = false
+`).Config
+	want := router.DefaultConfig()
+	want.Interfaces = cfg.Interfaces
+	want.ErrorRate, want.Defaults.Quarantine, want.Conntrack.MaxExpect = -1, -1, -1
+	want.Defaults.NoHairpin, want.Defaults.NoPortParity, want.Conntrack.NoTCPLoose, want.Conntrack.NoAccounting = true, true, true, true
+	want.Filter.NoReversePath, want.NoFastPath = true, true
+	if !reflect.DeepEqual(cfg, want) {
+		t.Errorf("got\n%+v\nwant\n%+v", cfg, want)
+	}
+}
+
 func TestNATRules(t *testing.T) {
 	f := parse(t, `
 [[nat]]
@@ -237,12 +265,12 @@ interface = [
 	want := []router.Interface{
 		{
 			Name: "a", Side: router.Outside, Address: []netip.Prefix{netip.MustParsePrefix("10.0.0.1/31")}, MTU: 65535, Line: 3,
-			Device: router.DeviceConfig{Driver: "water", Queues: 256, FD: -1, NetNS: "n", Checksum: true, Coalesce: true},
+			Device: router.DeviceConfig{Driver: "water", Queues: 256, FD: -1, NetNS: "n", NoGSO: true},
 		},
 		{
-			Name: "b", MTU: 1500, Line: 4,
+			Name: "b", Side: router.Inside, MTU: 1500, Line: 4,
 			Device: router.DeviceConfig{
-				Driver: "auto", Queues: 1, FD: -1, FDName: "tun", GSO: true,
+				Driver: "auto", Queues: 1, FD: -1, FDName: "tun", NoChecksum: true, NoCoalesce: true,
 				HostAddress: []netip.Prefix{netip.MustParsePrefix("10.9.0.2/24")},
 				HostRoute:   []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0")},
 			},

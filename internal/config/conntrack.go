@@ -15,12 +15,12 @@ func (b *builder) conntrack(cfg *router.Config, root *table) {
 	cfg.Conntrack = conntrack.Config{
 		Max:          value[int](t, "max"),
 		Buckets:      value[int](t, "buckets"),
-		MaxExpect:    value[int](t, "max_expectations"),
+		MaxExpect:    orNone(value[int](t, "max_expectations")),
 		MaxPerSource: value[int](t, "max_per_source"),
 		MaxUnreplied: value[int](t, "max_unreplied"),
-		TCPLoose:     value[bool](t, "tcp_loose"),
+		NoTCPLoose:   !value[bool](t, "tcp_loose"),
 		TCPLiberal:   value[bool](t, "tcp_liberal"),
-		Accounting:   value[bool](t, "accounting"),
+		NoAccounting: !value[bool](t, "accounting"),
 		Timeouts:     conntrack.DefaultTimeouts(profile),
 	}
 	cfg.Fragments = value[int](t, "fragment_memory")

@@ -12,9 +12,9 @@ var states = []string{"new", "established", "related"}
 // filter builds [filter].
 func (b *builder) filter(cfg *router.Config, t *table) {
 	cfg.Filter = router.Filter{
-		Forward:     value[router.FilterAction](t, "forward"),
-		Input:       value[router.InputPolicy](t, "input"),
-		ReversePath: value[bool](t, "reverse_path"),
+		Forward:       value[router.FilterAction](t, "forward"),
+		Input:         value[router.InputPolicy](t, "input"),
+		NoReversePath: !value[bool](t, "reverse_path"),
 	}
 	for _, r := range t.tables["rule"] {
 		cfg.Filter.Rules = append(cfg.Filter.Rules, b.filterRule(r))

@@ -53,9 +53,9 @@ func (b *builder) interfaceOf(t *table) router.Interface {
 			NetNS:       value[string](t, "netns"),
 			HostAddress: value[list[netip.Prefix]](t, "host_address"),
 			HostRoute:   value[list[netip.Prefix]](t, "host_route"),
-			GSO:         value[bool](t, "gso"),
-			Checksum:    value[bool](t, "checksum"),
-			Coalesce:    value[bool](t, "coalesce"),
+			NoGSO:       !value[bool](t, "gso"),
+			NoChecksum:  !value[bool](t, "checksum"),
+			NoCoalesce:  !value[bool](t, "coalesce"),
 		},
 	}
 	b.checkName(t, i.Name)
@@ -196,7 +196,9 @@ func (b *builder) sides(cfg *router.Config) {
 		p := b.interfaces[name]
 		i := &cfg.Interfaces[p.index]
 		switch {
+		case p.outsideBy == 0 && p.table.has("side"):
 		case p.outsideBy == 0:
+			i.Side = router.Inside
 		case !p.table.has("side"):
 			i.Side = router.Outside
 		case i.Side == router.Inside:

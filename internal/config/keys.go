@@ -43,7 +43,7 @@ func schema() *key {
 				{name: "error_rate", read: number(0, 1_000_000, "a second"), def: def.ErrorRate},
 			}},
 			{name: "fast_path", keys: []key{
-				{name: "enabled", read: boolean, def: def.FastPath},
+				{name: "enabled", read: boolean, def: !def.NoFastPath},
 			}},
 		},
 	)}
@@ -159,7 +159,7 @@ func filterKeys(def router.Filter) []key {
 		{name: "forward", read: oneOf(accept, drop), def: def.Forward},
 		{name: "input", def: def.Input, read: oneOf(
 			input{"ping", router.InputPing}, input{"drop", router.InputDrop}, input{"accept", router.InputAccept})},
-		{name: "reverse_path", read: boolean, def: def.ReversePath},
+		{name: "reverse_path", read: boolean, def: !def.NoReversePath},
 		{name: "rule", array: true, keys: slices.Concat([]key{
 			{name: "action", required: "drop", read: oneOf(accept, drop, reject)},
 		}, passageKeys(), matchKeys(), []key{
@@ -180,9 +180,9 @@ func conntrackKeys(def router.Config) []key {
 		{name: "fragment_memory", read: size(512<<10, 1<<30), def: def.Fragments}, // a source may have a fourth: one whole datagram at least
 		{name: "profile", def: conntrack.ProfileRFC, read: oneOf(
 			word[conntrack.Profile]{"rfc", conntrack.ProfileRFC}, word[conntrack.Profile]{"linux", conntrack.ProfileLinux})},
-		{name: "accounting", read: boolean, def: ct.Accounting},
+		{name: "accounting", read: boolean, def: !ct.NoAccounting},
 		{name: "auto_helper", read: boolean, def: def.AutoHelper},
-		{name: "tcp_loose", read: boolean, def: ct.TCPLoose},
+		{name: "tcp_loose", read: boolean, def: !ct.NoTCPLoose},
 		{name: "tcp_liberal", read: boolean, def: ct.TCPLiberal},
 		{name: "timeout", keys: timeoutKeys()},
 		{name: "policy", array: true, keys: []key{
@@ -200,9 +200,9 @@ func natDefaultKeys(def router.Config) []key {
 	return []key{
 		{name: "mapping", read: behaviours, def: d.Mapping},
 		{name: "filtering", read: behaviours, def: d.Filtering},
-		{name: "hairpin", read: boolean, def: d.Hairpin},
+		{name: "hairpin", read: boolean, def: !d.NoHairpin},
 		{name: "port_range", read: onePortRange, def: d.PortRange},
-		{name: "port_parity", read: boolean, def: d.PortParity},
+		{name: "port_parity", read: boolean, def: !d.NoPortParity},
 		{name: "port_choice", read: oneOf(yes{"preserve", false}, yes{"random", true}), def: d.PortRandom},
 		{name: "pooling", read: oneOf(yes{"paired", false}, yes{"arbitrary", true}), def: d.PoolArbitrary},
 		{name: "overlap", read: oneOf(yes{"auto", false}, yes{"never", true}), def: d.OverlapNever},

@@ -2,20 +2,20 @@ package conntrack
 
 import "time"
 
-// Config says how large a Table may grow and how long its connections live. The zero value is not usable: take
-// [DefaultConfig] and change it.
+// Config says how large a Table may grow and how long its connections live. A zero value is the default of each field, as
+// in [DefaultConfig].
 type Config struct {
-	Shards       int // one a worker, at least 1
-	Max          int // connections
-	Buckets      int // size of the index in slots, at the start: it grows as needed. 0: from Max
-	MaxExpect    int // expectations
-	MaxPerSource int // connections one inside host may hold; 0: no limit
-	MaxUnreplied int // 0: half of Max
-	TCPLoose     bool
+	Shards       int  // one a worker; 0: 1
+	Max          int  // connections; 0: 262144
+	Buckets      int  // size of the index in slots, at the start: it grows as needed. 0: from Max
+	MaxExpect    int  // expectations; 0: 4096; negative: none at all
+	MaxPerSource int  // connections one inside host may hold; 0: no limit
+	MaxUnreplied int  // 0: half of Max
+	NoTCPLoose   bool // a TCP connection is known from its SYN on only, not picked up in its middle
 	TCPLiberal   bool
-	Accounting   bool
-	Pass         []PassRule // portless protocols, first match
-	Timeouts     Timeouts
+	NoAccounting bool            // packets and bytes of connections are not counted
+	Pass         []PassRule      // portless protocols, first match
+	Timeouts     Timeouts        // each 0: that of the profile rfc
 	Policies     []TimeoutPolicy // first match
 
 	// Memory gives the memory of the connections and their index, in multiples of 2 MiB: zeroed, aligned to 128
@@ -100,7 +100,18 @@ func DefaultTimeouts(p Profile) Timeouts {
 func DefaultConfig() Config {
 	return Config{
 		Shards: 1, Max: 262144, MaxExpect: 4096,
-		TCPLoose: true, Accounting: true,
 		Timeouts: DefaultTimeouts(ProfileRFC),
 	}
+}
+
+// withDefaults returns c with the defaults in the place of zero values.
+func (c Config) withDefaults() Config {
+	def := DefaultConfig()
+	for _, f := range []struct{ field, def *int }{{&c.Shards, &def.Shards}, {&c.Max, &def.Max}, {&c.MaxExpect, &def.MaxExpect}} {
+		if *f.field == 0 {
+			*f.field = *f.def
+		}
+	}
+	c.Timeouts = merge(def.Timeouts, c.Timeouts)
+	return c
 }

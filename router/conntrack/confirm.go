@@ -82,7 +82,7 @@ func (t *Table) resolve(shard int, now Time, c *Conn, winner, other *hit, hashes
 // join makes c the winner's copy: its packet is one more of that connection.
 func (t *Table) join(now Time, c *Conn, w *hit) {
 	lost, count := c.Mapping, c.state.count
-	if t.cfg.Accounting {
+	if !t.cfg.NoAccounting {
 		w.e.count(Original, count)
 	}
 	info := infoOf(Original, w.e.status)
@@ -132,7 +132,7 @@ func (s *shard) fill(now Time, slot uint32, e *entry, c *Conn, flags uint8) {
 	e.status = c.Status | Confirmed
 	e.start, e.timeouts, e.helper = now, st.timeouts, c.Helper
 	e.mapping, e.route = c.Mapping, c.Route
-	if s.table.cfg.Accounting {
+	if !s.table.cfg.NoAccounting {
 		e.count(Original, st.count)
 	}
 	switch uint8(e.kind) {

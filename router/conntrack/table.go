@@ -40,6 +40,7 @@ type Packet struct {
 // 256; Max at most 2^24-1 a shard; MaxUnreplied 0 is half of Max; Buckets 0 is what Max needs, and 8 a connection is
 // the most.
 func New(cfg Config) *Table {
+	cfg = cfg.withDefaults()
 	cfg.Shards = min(max(cfg.Shards, 1), maxShards)
 	cfg.Max = min(max(cfg.Max, 1), cfg.Shards*maxSlot)
 	if cfg.Buckets <= 0 {

@@ -154,7 +154,7 @@ func TestTCPCases(t *testing.T) {
 			{seg: ab("A", 900000, 9999999, 0), state: "ESTABLISHED"}, // liberal
 			{seg: ab("FA", 1100, 69000, 0), state: "FIN_WAIT"},
 		}},
-		"not picked up": {change: func(c *Config) { c.TCPLoose = false }, lines: []line{
+		"not picked up": {change: func(c *Config) { c.NoTCPLoose = true }, lines: []line{
 			{seg: ab("A", 1000, 9000, 0), reason: none},
 			{seg: ab("SA", 1000, 9000, 0), reason: none},
 			{seg: ab("FA", 1000, 9000, 0), reason: none},

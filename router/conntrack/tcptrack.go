@@ -10,7 +10,7 @@ func (t *Table) firstTCP(now Time, p *Packet, c *Conn, set *timeoutSet) packet.D
 		return packet.BadFlags
 	}
 	ts := &c.state.tcp
-	if !ts.begin(&g, t.cfg.TCPLoose) {
+	if !ts.begin(&g, !t.cfg.NoTCPLoose) {
 		return packet.NotTracked
 	}
 	v := view{now: now, start: now, dir: Original, set: set, liberal: t.cfg.TCPLiberal}

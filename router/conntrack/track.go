@@ -112,7 +112,7 @@ func (s *shard) step(now Time, slot uint32, dir Direction, e *entry, p *Packet) 
 	case reopened:
 		return r
 	}
-	if s.table.cfg.Accounting {
+	if !s.table.cfg.NoAccounting {
 		e.count(dir, p.weight())
 	}
 	s.apply(now, slot, dir, e, r)

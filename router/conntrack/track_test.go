@@ -220,7 +220,7 @@ func TestAccounting(t *testing.T) {
 }
 
 func TestAccountingOff(t *testing.T) {
-	w := newWorld(t, func(c *Config) { c.Accounting = false })
+	w := newWorld(t, func(c *Config) { c.NoAccounting = true })
 	id := w.pass(udp(hostA, 1, hostB, 2)).ID
 	w.pass(udp(hostB, 2, hostA, 1))
 	if s := w.snap(id); s.Packets != [2]uint64{} || s.Bytes != [2]uint64{} {

@@ -39,7 +39,7 @@ func (n *NAT) compileRule(in *Rule) *rule {
 		Rule: *in, in: interfaceIndex(n.interfaces, in.In), out: interfaceIndex(n.interfaces, in.Out),
 		source: spansOf(in.Source), destination: spansOf(in.Destination),
 		v4: listOf(in.To, 4), v6: listOf(in.To, 6),
-		hairpinned: in.Hairpin == On || (in.Hairpin == DefaultSwitch && n.defaults.Hairpin),
+		hairpinned: in.Hairpin == On || (in.Hairpin == DefaultSwitch && !n.defaults.NoHairpin),
 	}
 	if r.Mapping == DefaultBehaviour {
 		r.Mapping = n.defaults.Mapping

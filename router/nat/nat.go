@@ -107,6 +107,9 @@ func setDefaults(cfg *Config) {
 	if d.Filtering == DefaultBehaviour {
 		d.Filtering = AddressDependent
 	}
+	if d.Quarantine == 0 {
+		d.Quarantine = defaultQuarantine
+	}
 	if d.PortRange.Last == 0 {
 		d.PortRange = conntrack.PortRange{First: 1024, Last: 65535}
 	}
@@ -117,6 +120,9 @@ func setDefaults(cfg *Config) {
 		d.MaxMappings = defaultMax
 	}
 }
+
+// defaultQuarantine: RFC 6888, REQ-8.
+const defaultQuarantine = 120 * second
 
 // defaultMax is conntrack's default of max.
 const defaultMax = 262144

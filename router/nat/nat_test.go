@@ -37,7 +37,7 @@ func testConfig(rules ...Rule) Config {
 	return Config{
 		Rules: rules,
 		Defaults: Defaults{
-			Hairpin: true, PortParity: true, PortRange: conntrack.PortRange{First: 1024, Last: 65535},
+			PortRange:  conntrack.PortRange{First: 1024, Last: 65535},
 			Quarantine: 120 * second,
 		},
 		Interfaces: []Interface{

@@ -192,7 +192,7 @@ func (n *NAT) choose(p *ports, q *request) (uint16, bool) {
 		return q.want, true
 	}
 	parity := anyParity
-	if n.defaults.PortParity && hasParity(q.proto) {
+	if !n.defaults.NoPortParity && hasParity(q.proto) {
 		if parity = even; q.want&1 != 0 {
 			parity = odd
 		}

@@ -65,7 +65,7 @@ func drawConfig(t *rapid.T) Config {
 	last.Mapping, last.Filtering = drawBehaviour.Draw(t, "mapping"), drawBehaviour.Draw(t, "filtering")
 	cfg := testConfig(append(rules, last)...)
 	d := &cfg.Defaults
-	d.PortParity, d.PortRandom = rapid.Bool().Draw(t, "parity"), rapid.Bool().Draw(t, "random")
+	d.NoPortParity, d.PortRandom = rapid.Bool().Draw(t, "parity"), rapid.Bool().Draw(t, "random")
 	d.PoolArbitrary, d.OverlapNever = rapid.Bool().Draw(t, "arbitrary"), rapid.Bool().Draw(t, "never")
 	d.InboundRefresh = rapid.Bool().Draw(t, "refresh")
 	d.PortsPerSource = rapid.SampledFrom([]int{0, 3}).Draw(t, "share")

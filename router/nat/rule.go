@@ -55,16 +55,16 @@ type Rule struct {
 	Line         int  // of the configuration file, for messages; 0: none
 }
 
-// Defaults is [nat_defaults].
+// Defaults is [nat_defaults]. A zero value is the default of each field.
 type Defaults struct {
-	Mapping, Filtering Behaviour
-	Hairpin            bool
-	PortRange          conntrack.PortRange // bounds the class of ports from 1024 on
-	PortParity         bool
-	PortRandom         bool           // port_choice = "random"
-	PoolArbitrary      bool           // pooling = "arbitrary"
-	OverlapNever       bool           // overlap = "never"
-	Quarantine         conntrack.Time // nanoseconds
+	Mapping, Filtering Behaviour           // zero: endpoint-independent (RFC 4787, REQ-1), address-dependent (REQ-8)
+	NoHairpin          bool                // inside hosts do not reach each other by outside addresses (against RFC 4787, REQ-9)
+	PortRange          conntrack.PortRange // bounds the class of ports from 1024 on; zero: all of them
+	NoPortParity       bool                // even ports may become odd (RFC 4787, REQ-4)
+	PortRandom         bool                // port_choice = "random"
+	PoolArbitrary      bool                // pooling = "arbitrary"
+	OverlapNever       bool                // overlap = "never"
+	Quarantine         conntrack.Time      // nanoseconds; 0: two minutes (RFC 6888, REQ-8); negative: none
 	InboundRefresh     bool
 	PortsPerSource     int // 0: no limit
 	MaxMappings        int // 0: as conntrack.max

@@ -15,18 +15,18 @@ const (
 	DriverMemory  = "memory" // of the ends of a pair; not to be configured
 )
 
-// Config says which TUN to open and how. Start from [DefaultConfig]: the zero FD is standard input.
+// Config says which TUN to open and how. A zero value is the default of each field; a name, or a descriptor, is needed.
 type Config struct {
-	Name     string // of the interface to create or attach to; "" with FD or FDName
-	Driver   string // one of the Driver constants
-	Queues   int    // 0: 1
-	MTU      int    // bytes of IP packet, 68 to 65535; 0: leave it as it is
-	FD       int    // an open descriptor of a TUN, which the device takes over; -1: none
-	FDName   string // the same by its name in LISTEN_FDNAMES (sd_listen_fds(3)); "": none
-	NetNS    string // where the host end is: a name in /run/netns, or a path with a slash; "": here
-	GSO      bool   // let super-segments cross
-	Checksum bool   // let partial checksums cross; GSO needs it
-	Coalesce bool   // merge neighbouring packets of a flow into super-segments when writing
+	Name   string // of the interface to create or attach to; "" with FD or FDName
+	Driver string // one of the Driver constants
+	Queues int    // 0: 1
+	MTU    int    // bytes of IP packet, 68 to 65535; 0: leave it as it is
+	FD     int    // an open descriptor of a TUN, which the device takes over; 0 or below: none, since 0 is standard input
+	FDName string // the same by its name in LISTEN_FDNAMES (sd_listen_fds(3)); "": none
+	NetNS  string // where the host end is: a name in /run/netns, or a path with a slash; "": here
+	// What is on unless it is turned off: super-segments cross; so do partial checksums, which super-segments need;
+	// neighbouring packets of a flow are merged into super-segments when they are written.
+	NoGSO, NoChecksum, NoCoalesce bool
 	// HostAddress, if not empty, is put on the host end, which is then brought up; HostRoute is routed into it.
 	HostAddress, HostRoute []netip.Prefix
 	Log                    *slog.Logger // nil: silent
@@ -34,7 +34,7 @@ type Config struct {
 
 // DefaultConfig returns the configuration of a TUN with everything on.
 func DefaultConfig(name string) Config {
-	return Config{Name: name, Driver: DriverAuto, Queues: 1, MTU: 1500, FD: -1, GSO: true, Checksum: true, Coalesce: true}
+	return Config{Name: name, Driver: DriverAuto, Queues: 1, MTU: 1500}
 }
 
 // Limits of Config.
@@ -64,8 +64,12 @@ func Open(cfg Config) (Device, error) {
 }
 
 // FromFD takes over fd, an open TUN: offload if it was opened with virtio headers, else plain packets. cfg gives
-// all else; its Name, if not empty, must be the interface's. fd is closed with the device, and on an error.
+// all else; its Name, if not empty, must be the interface's. fd is closed with the device, and on an error. 0 is no TUN but
+// standard input, and refused.
 func FromFD(fd int, cfg Config) (Device, error) {
+	if fd <= 0 {
+		return nil, fmt.Errorf("tun %s: descriptor %d can't be a TUN: give an open one, above 0", cfg.label(), fd)
+	}
 	cfg.FD, cfg.FDName = fd, ""
 	return Open(cfg)
 }
@@ -77,14 +81,14 @@ func (c *Config) label() string {
 		return c.Name
 	case c.FDName != "":
 		return fmt.Sprintf("descriptor %q", c.FDName)
-	case c.FD >= 0:
+	case c.FD > 0:
 		return fmt.Sprintf("descriptor %d", c.FD)
 	}
 	return "(no name)"
 }
 
 func (c *Config) check() error {
-	fd := c.FD >= 0 || c.FDName != ""
+	fd := c.FD > 0 || c.FDName != ""
 	switch {
 	case c.Driver != DriverAuto && c.Driver != DriverOffload && c.Driver != DriverWater:
 		return fmt.Errorf("unknown driver %q: use auto, offload or water", c.Driver)
@@ -96,7 +100,7 @@ func (c *Config) check() error {
 		return fmt.Errorf("the name is too long: use at most %d bytes", maxName)
 	case c.Name == "" && !fd:
 		return errors.New("no name: say which TUN to create or attach to")
-	case c.FD >= 0 && c.FDName != "":
+	case c.FD > 0 && c.FDName != "":
 		return errors.New("both a descriptor's number and its name: give one")
 	case fd && c.Queues > 1:
 		return errors.New("a descriptor is one queue: use queues = 1")

@@ -10,7 +10,7 @@ import (
 func kernelRig(change func(*Config)) func(*testing.T) rig {
 	return func(t *testing.T) rig {
 		cfg := DefaultConfig("")
-		cfg.MTU, cfg.Coalesce = conformanceMTU, false
+		cfg.MTU, cfg.NoCoalesce = conformanceMTU, true
 		change(&cfg)
 		dev := openTest(t, cfg)
 		return rig{dev, newKernelFar(t, dev.Name())}
@@ -20,9 +20,9 @@ func kernelRig(change func(*Config)) func(*testing.T) rig {
 func TestConformanceOffload(t *testing.T) {
 	for name, change := range map[string]func(*Config){
 		"everything": func(*Config) {},
-		"coalescing": func(c *Config) { c.Coalesce = true },
-		"no GSO":     func(c *Config) { c.GSO = false },
-		"no offload": func(c *Config) { c.GSO, c.Checksum = false, false },
+		"coalescing": func(c *Config) { c.NoCoalesce = false },
+		"no GSO":     func(c *Config) { c.NoGSO = true },
+		"no offload": func(c *Config) { c.NoGSO, c.NoChecksum = true, true },
 	} {
 		t.Run(name, func(t *testing.T) { testConformance(t, kernelRig(change)) })
 	}

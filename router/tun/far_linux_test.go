@@ -22,7 +22,7 @@ func tunName() string { return fmt.Sprintf("nrt%d", nextTun.Add(1)) }
 func openTest(tb testing.TB, cfg Config) Device {
 	tb.Helper()
 	needTun(tb)
-	if cfg.Name == "" && cfg.FD < 0 {
+	if cfg.Name == "" && cfg.FD <= 0 {
 		cfg.Name = tunName()
 	}
 	dev, err := Open(cfg)

@@ -90,7 +90,7 @@ func setUpHost(dev Device, cfg *Config) error {
 	link, err := netlink.LinkByName(dev.Name())
 	switch {
 	case err == nil:
-	case (cfg.FD >= 0 || cfg.FDName != "") && len(cfg.HostAddress) == 0:
+	case (cfg.FD > 0 || cfg.FDName != "") && len(cfg.HostAddress) == 0:
 		setMTU(dev, orElse(cfg.MTU, 1500))
 		return nil
 	default:

@@ -77,9 +77,9 @@ func copyLoop(tb testing.TB, to, from Queue) {
 var loopDrivers = map[string]func(*Config){
 	"offload":               func(*Config) {},
 	"offload, two queues":   func(c *Config) { c.Queues = 2 },
-	"offload, no coalesce":  func(c *Config) { c.Coalesce = false },
-	"offload, no GSO":       func(c *Config) { c.GSO = false },
-	"offload, no offload":   func(c *Config) { c.GSO, c.Checksum = false, false },
+	"offload, no coalesce":  func(c *Config) { c.NoCoalesce = true },
+	"offload, no GSO":       func(c *Config) { c.NoGSO = true },
+	"offload, no offload":   func(c *Config) { c.NoGSO, c.NoChecksum = true, true },
 	"water":                 func(c *Config) { c.Driver = DriverWater },
 	"water, two queues":     func(c *Config) { c.Driver, c.Queues = DriverWater, 2 },
 	"offload, MTU of 1280":  func(c *Config) { c.MTU = 1280 },
@@ -282,7 +282,7 @@ func BenchmarkWrite(b *testing.B) {
 		for _, coalesce := range []bool{false, true} {
 			b.Run(fmt.Sprintf("%s/coalesce=%v", name, coalesce), func(b *testing.B) {
 				cfg := DefaultConfig("")
-				cfg.Coalesce = coalesce
+				cfg.NoCoalesce = !coalesce
 				q := openTest(b, cfg).Queues()[0]
 				b.ReportAllocs()
 				for b.Loop() {

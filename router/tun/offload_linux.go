@@ -48,7 +48,7 @@ const tunFlags = unix.IFF_TUN | unix.IFF_NO_PI
 // openOffload opens the interface with all the offload that kernel and configuration allow.
 func openOffload(cfg *Config) (Device, error) {
 	flags := uint16(tunFlags)
-	if cfg.Checksum || cfg.GSO {
+	if !cfg.NoChecksum || !cfg.NoGSO {
 		flags |= unix.IFF_VNET_HDR
 	}
 	files, name, err := openQueues(cfg, flags)
@@ -146,7 +146,7 @@ func control(f *os.File, do func(fd int) error) error {
 
 func newFDDevice(files []*os.File, name string, vnet bool, cfg *Config) (Device, error) {
 	d := &fdDevice{name: name, mtu: cfg.MTU, vnet: vnet, errs: newDeviceErrors(name), files: files,
-		coalesce: cfg.Coalesce, log: cfg.Log}
+		coalesce: !cfg.NoCoalesce, log: cfg.Log}
 	err := d.negotiate(cfg)
 	for _, f := range files {
 		if err != nil {
@@ -186,9 +186,9 @@ var offloadSteps = []offloadStep{
 func (d *fdDevice) negotiate(cfg *Config) error {
 	steps := offloadSteps
 	switch {
-	case !d.vnet || !cfg.Checksum:
+	case !d.vnet || cfg.NoChecksum:
 		steps = offloadSteps[3:]
-	case !cfg.GSO:
+	case cfg.NoGSO:
 		steps = offloadSteps[2:]
 	}
 	var err error

@@ -40,7 +40,7 @@ func openHere(cfg *Config) (Device, error) {
 			return nil, err
 		}
 		return adoptFD(fd, cfg)
-	case cfg.FD >= 0:
+	case cfg.FD > 0:
 		return adoptFD(cfg.FD, cfg)
 	case cfg.Driver == DriverWater:
 		return openWater(cfg)

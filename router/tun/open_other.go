@@ -14,7 +14,7 @@ func open(cfg *Config) (Device, error) {
 	switch {
 	case cfg.Driver == DriverOffload:
 		return nil, fmt.Errorf("the offload driver is for Linux: use driver = \"auto\": %w", errors.ErrUnsupported)
-	case cfg.FD >= 0 || cfg.FDName != "":
+	case cfg.FD > 0 || cfg.FDName != "":
 		return nil, fmt.Errorf("descriptors are taken on Linux only: %w", errors.ErrUnsupported)
 	case cfg.NetNS != "" || len(cfg.HostAddress) > 0:
 		return nil, fmt.Errorf("the host end is set up on Linux only: remove netns and host_address, and set it up by hand: %w",

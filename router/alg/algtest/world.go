@@ -117,7 +117,7 @@ func New(t T, cfg Config) *World {
 	var err error
 	w.NAT, err = nat.New(nat.Config{
 		Rules:      cfg.NAT,
-		Defaults:   nat.Defaults{Hairpin: true, PortRange: conntrack.PortRange{First: 1024, Last: 65535}},
+		Defaults:   nat.Defaults{NoPortParity: true, Quarantine: -1},
 		Interfaces: []nat.Interface{{Name: "lan0"}, wan},
 		Max:        1 << 16,
 	}, w.Table)
