@@ -184,7 +184,11 @@ func (v *view) build(s *step) ([][]byte, side, error) {
 	if err != nil {
 		return nil, from, err
 	}
-	raw := testpkt.Raw{Src: src.Addr(), Dst: dst.Addr(), Proto: proto, Payload: l4, ID: v.baseIPID + uint16(len(v.sent))}
+	id, err := v.identification(s)
+	if err != nil {
+		return nil, from, err
+	}
+	raw := testpkt.Raw{Src: src.Addr(), Dst: dst.Addr(), Proto: proto, Payload: l4, ID: id}
 	if err := v.ipWords(s, &raw); err != nil {
 		return nil, from, err
 	}
@@ -193,8 +197,21 @@ func (v *view) build(s *step) ([][]byte, side, error) {
 		b[10] ^= 0x55
 	}
 	v.sent[s.label] = b
-	all, err := v.fragments(s, b)
+	all, err := v.fragments(s, b, id)
 	return all, from, err
+}
+
+// identification returns that of a step's packet, in IPv6 of its fragments. A script's lines count up from its first;
+// those with a word share the ones below that.
+func (v *view) identification(s *step) (uint16, error) {
+	shared, err := v.number(s, "ipid", -1)
+	switch {
+	case shared == -1 || err != nil:
+		return v.baseIPID + uint16(len(v.sent)), err
+	case shared < 0 || shared > 31:
+		return 0, fmt.Errorf("ipid=%d: use 0 to 31", shared)
+	}
+	return v.baseIPID - 1 - uint16(shared), nil
 }
 
 func (v *view) ipWords(s *step, raw *testpkt.Raw) error {
@@ -267,12 +284,12 @@ func (v *view) control(text string) ([]byte, error) {
 }
 
 // fragments cuts a packet if its step says so.
-func (v *view) fragments(s *step, b []byte) ([][]byte, error) {
+func (v *view) fragments(s *step, b []byte, id uint16) ([][]byte, error) {
 	size, err := v.number(s, "frag", 0)
 	if err != nil || size == 0 {
 		return [][]byte{b}, err
 	}
-	all := testpkt.Fragments(b, size, uint32(v.baseIPID)+uint32(len(v.sent)))
+	all := testpkt.Fragments(b, size, uint32(id))
 	order, given := s.words["order"]
 	if !given {
 		return all, nil

@@ -29,7 +29,8 @@ import (
 var words = map[string]bool{
 	"ttl": true, "tos": true, "df": false, "opt": true, // IP: hop count, type of service, don't fragment, options in hex
 	"frag": true, "order": true, // fragments of at most so many bytes, and which of them are sent in which order
-	"sum": true, "ipsum": true, // bad or none: the checksum of the transport, bad: of the IP header
+	"ipid": true,                // 0 to 31: which of the script's identifications it has, in place of one that no other line has
+	"sum":  true, "ipsum": true, // bad or none: the checksum of the transport, bad: of the IP header
 	"via": true,              // in or out: the side it is sent from, whatever its source
 	"len": true, "cut": true, // payload of so many bytes; from-to: only these bytes of the payload
 	"seq": true, "ack": true, "win": true, "urg": true, "mss": true, "ws": true, "sackok": false, "sack": true, "ts": true, // TCP

@@ -174,7 +174,12 @@ func fragmentScripts(tb *table) {
 	tb.both("fragment: larger than any link", `
 		q: a:5000 > x:53 udp len=4000 frag=1500
 		r: q.dst > q.src udp len=4000 frag=1500`)
-	tb.both("fragment: the largest datagram", `q: a:5000 > x:53 udp len=65400 frag=1500`)
+	tb.add("fragment: the largest datagram", false, `
+		q: a:5000 > x:53 udp len=65507 frag=1500
+		r: q.dst > q.src udp len=65507 frag=1500`)
+	tb.add("fragment: the largest datagram", true, `
+		q: a:5000 > x:53 udp len=65527 frag=1500
+		r: q.dst > q.src udp len=65527 frag=1500`)
 	tb.both("fragment: the smallest pieces", `q: a:5000 > x:53 udp len=160 frag=96`)
 	tb.add("fragment: do not fragment, in fragments", false, `
 		q: a:5000 > x:53 udp df len=1300 frag=576
@@ -186,6 +191,11 @@ func fragmentScripts(tb *table) {
 	tb.both("fragment: a wrong checksum in the whole", `q: a:5000 > x:53 udp len=1300 frag=576 sum=bad`)
 	tb.both("fragment: that nobody asked for", `q: x:53 > pub:5000 udp len=1300 frag=576`)
 	tb.both("fragment: to the router", `q: x > wan echo id=77 len=1300 frag=576`)
+	tb.both("fragment: to the router, and its answer too", `
+		q: x > wan echo id=77 len=3000 frag=1500
+		w: a > lan echo id=77 len=1500 frag=1000`)
+	tb.add("fragment: the largest echo to the router", false, `q: a > lan echo id=77 len=65507 frag=1500`)
+	tb.add("fragment: the largest echo to the router", true, `q: a > lan echo id=77 len=65527 frag=1500`)
 	tb.both("fragment: an error about what was in pieces", `
 		q: a:5000 > x:53 udp len=1300 frag=576
 		e: y > q.src icmp type=3/1 quote=q`)
@@ -193,4 +203,31 @@ func fragmentScripts(tb *table) {
 		q: a:5000 > x:53 udp len=2800 frag=1500
 		r: q.dst > q.src udp len=2800 frag=1400`)
 	tb.in("mtu", "fragment: pieces that no longer fit", true, `q: a:5000 > x:53 udp len=2800 frag=1500`)
+	reuseScripts(tb)
+}
+
+// reuseScripts are about identifications that are used again, while fragments of the last time wait or not.
+func reuseScripts(tb *table) {
+	tb.both("fragment: an identification used again", `
+		q: a:5000 > x:53 udp len=1300 frag=576 ipid=1
+		w: a:5000 > x:53 udp len=1200 frag=576 ipid=1
+		u: a:5001 > x:53 udp len=1300 frag=576 ipid=1`)
+	tb.both("fragment: pieces twice", `q: a:5000 > x:53 udp len=1300 frag=576 order=0,0,1,1,2`)
+	tb.both("fragment: a piece again, after the whole", `
+		q: a:5000 > x:53 udp len=1300 frag=576 order=0,1,2,1
+		w: a:5000 > x:53 udp len=1300 frag=576`)
+	tb.both("fragment: another first piece", `
+		q: a:5000 > x:53 udp len=1300 frag=576 order=0 ipid=1
+		w: a:5000 > x:53 udp len=1200 frag=576 ipid=1`)
+	tb.both("fragment: pieces that overlap, then a whole", `
+		q: a:5000 > x:53 udp len=1300 frag=608 order=0 ipid=1
+		w: a:5000 > x:53 udp len=1300 frag=576 order=1 ipid=1
+		u: a:5000 > x:53 udp len=1300 frag=576 ipid=1`)
+	for name, n := range map[string]int{"few": 10, "many": 66} {
+		text := "q: a:5000 > x:53 udp len=1300 frag=576 order=0 ipid=1\n"
+		for i := range n {
+			text += fmt.Sprintf("w%d: a:5000 > x:53 udp len=1200 frag=1000\n", i)
+		}
+		tb.both("fragment: a piece late, "+name+" wholes between", text+"r: a:5000 > x:53 udp len=1300 frag=576 order=1,2 ipid=1")
+	}
 }
