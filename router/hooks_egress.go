@@ -89,15 +89,23 @@ var sharedAddresses = netip.MustParsePrefix("100.64.0.0/10") // RFC 6598
 // private reports whether a source may appear outside by translation only: RFC 1918, RFC 6598, RFC 4193.
 func private(a netip.Addr) bool { return a.IsPrivate() || sharedAddresses.Contains(a) }
 
-// mssHook lowers the MSS of SYN and SYN-ACK to what both interfaces of the connection carry.
+// mssHook lowers the MSS of SYN and SYN-ACK to what both interfaces of the connection carry, and gives the sender of one
+// that is quoted in an ICMP error his own back.
 type mssHook struct {
+	table *conntrack.Table
 	clamp int // Config.MSSClamp
 }
 
 func (*mssHook) Name() string { return "mss" }
 
 func (m *mssHook) Handle(p *Packet) packet.Verdict {
-	if p.H.Proto != packet.ProtoTCP || m.clamp == MSSClampOff || p.Bytes[p.H.L4+13]&packet.FlagSYN == 0 {
+	switch {
+	case m.clamp == MSSClampOff:
+		return packet.Accept
+	case p.Conn.ErrorL3 != 0:
+		nat.UnclampQuote(p.Bytes, &p.H, &p.Meta, &p.Conn)
+		return packet.Accept
+	case p.H.Proto != packet.ProtoTCP || p.Bytes[p.H.L4+13]&packet.FlagSYN == 0:
 		return packet.Accept
 	}
 	size := m.clamp
@@ -112,7 +120,7 @@ func (m *mssHook) Handle(p *Packet) packet.Verdict {
 		}
 	}
 	if size > 0 && size <= 0xffff {
-		nat.ClampMSS(p.Bytes, &p.H, &p.Meta, uint16(size))
+		m.table.SetClamp(&p.Conn, nat.ClampMSS(p.Bytes, &p.H, &p.Meta, uint16(size)))
 	}
 	return packet.Accept
 }

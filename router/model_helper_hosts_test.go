@@ -163,7 +163,7 @@ func (h *modelHosts) emit(s *modelSpeaker, at int, flags uint8, data []byte) {
 	h.ipID++
 	g := testpkt.TCP{Src: s.local, Dst: s.remote, Seq: s.iss + uint32(at), Flags: flags, Payload: data, DF: true, ID: h.ipID}
 	if flags&packet.FlagSYN != 0 {
-		g.Options = []byte{2, 4, 5, 180}
+		g.Options = modelMSS(s.local.Addr())
 	}
 	if flags&packet.FlagACK != 0 {
 		g.Ack = s.got

@@ -116,11 +116,17 @@ func (h *modelHosts) turn(t *modelTalk, s *modelSocket) {
 	}
 }
 
+// modelMSS is the option of a host's SYNs: always the same, so that an older one's quote is not taken for the last's.
+func modelMSS(host netip.Addr) []byte {
+	odd := host.AsSlice()[len(host.AsSlice())-1]&1 != 0
+	return mssOf(map[bool]uint16{false: 1460, true: 1452}[odd], odd)
+}
+
 // segment sends a new segment.
 func (h *modelHosts) segment(s *modelSocket, flags uint8, payload []byte) {
 	g := testpkt.TCP{Src: s.local, Dst: s.remote, Seq: s.nxt, Flags: flags, Payload: payload, DF: true}
 	if flags&packet.FlagSYN != 0 {
-		g.Options = []byte{2, 4, 5, 180} // an MSS of 1460
+		g.Options = modelMSS(s.local.Addr())
 	}
 	s.nxt += uint32(len(payload)) + uint32(flags>>1&1) + uint32(flags&1)
 	if s.nxt != g.Seq {

@@ -45,7 +45,7 @@ func newPipeline(r *Router) *pipeline {
 		verify   = &verifyHook{}
 		track    = &conntrackHook{table: r.table}
 		snat     = &snatHook{nat: r.nat}
-		mss      = &mssHook{clamp: r.cfg.MSSClamp}
+		mss      = &mssHook{table: r.table, clamp: r.cfg.MSSClamp}
 		mtu      = &mtuHook{}
 		confirm  = &confirmHook{table: r.table, nat: r.nat}
 		send     = &sendHook{}

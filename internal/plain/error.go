@@ -115,6 +115,9 @@ func (r *Router) icmpError(in Side, p *packet, out [2][][]byte) error {
 	if got, err := join(out[r.egress(c, dir)], r.cfg.MTU[r.egress(c, dir)], 0); err == nil {
 		c.control.quoted(inner, 1-dir, got)
 	}
+	if at, _ := mssOf(inner); at >= 0 && c.mss[1-dir] != 0 { // else the router has not seen that SYN
+		binary.BigEndian.PutUint16(inner[at:], c.mss[1-dir])
+	}
 	sums(inner)
 	decrementTTL(want)
 	sums(want)

@@ -182,23 +182,31 @@ func fold(s uint64) uint16 {
 	return uint16(s)
 }
 
+// mssOf returns where the MSS of a SYN stands and what it is; -1: of another packet, or there is none, which is 0.
+func mssOf(b []byte) (at int, mss uint16) {
+	l, _ := testpkt.Parse(b)
+	if l.Proto != tcpIP || b[l.L4+13]&flagSYN == 0 {
+		return -1, 0
+	}
+	for at := l.L4 + 20; at+4 <= l.Payload && b[at] != 0; {
+		switch b[at] {
+		case 1:
+			at++
+		case 2:
+			return at + 2, binary.BigEndian.Uint16(b[at+2:])
+		default:
+			at += int(b[at+1])
+		}
+	}
+	return -1, 0
+}
+
 // clampMSS lowers the MSS of a SYN to what fits an MTU; it neither raises nor adds one.
 func clampMSS(b []byte, mtu int) []byte {
 	l, _ := testpkt.Parse(b)
-	if l.Proto != tcpIP || b[l.L4+13]&flagSYN == 0 {
-		return b
-	}
-	least := mtu - l.L4 - 20
-	for at := l.L4 + 20; at+4 <= l.Payload && b[at] != 0; {
-		switch {
-		case b[at] == 1:
-			at++
-			continue
-		case b[at] == 2 && int(binary.BigEndian.Uint16(b[at+2:])) > least:
-			binary.BigEndian.PutUint16(b[at+2:], uint16(least))
-			sums(b)
-		}
-		at += int(b[at+1])
+	if at, mss := mssOf(b); at >= 0 && int(mss) > mtu-l.L4-20 {
+		binary.BigEndian.PutUint16(b[at:], uint16(mtu-l.L4-20))
+		sums(b)
 	}
 	return b
 }

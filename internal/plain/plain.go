@@ -78,6 +78,7 @@ type conn struct {
 	replied  bool
 	deadline time.Duration
 	tcp      tcp
+	mss      [2]uint16 // of the last SYN that was let through, by direction; 0: it had none
 
 	help    string   // "": none
 	control *control // of TCP with a helper
@@ -175,6 +176,9 @@ func (r *Router) deliver(in Side, c *conn, dir int, p *packet, fresh bool, out [
 	}
 	if c.help == "tftp" {
 		r.tftp(c, dir, p)
+	}
+	if at, v := mssOf(p.b); at >= 0 {
+		c.mss[dir] = v
 	}
 	mtu := min(r.cfg.MTU[in], r.cfg.MTU[side])
 	if c.control != nil && !fresh {

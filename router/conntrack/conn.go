@@ -78,6 +78,10 @@ type Conn struct {
 	Master  Handle    // of an expected connection
 	ErrorL3 uint16    // ICMP error: offset of the quoted IP header from the start of the packet, 0 otherwise
 
+	// ErrorClamp, of an ICMP error about TCP, is what clamping the MSS changed in the checksum of the last SYN that went
+	// in the quoted direction, as [Table.SetClamp] was told; 0: nothing. It holds where ErrorL3 is not 0.
+	ErrorClamp packet.Delta
+
 	Lost [2]uint32 // with Merged: the mappings that the loser had reserved
 	NAT  ExpectNAT // first packet of an expected connection: what its expectation says of its bindings; zero otherwise
 

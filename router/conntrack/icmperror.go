@@ -151,7 +151,10 @@ func (t *Table) trackError(shard int, now Time, p *Packet, c *Conn) packet.DropR
 	reason = s.checkError(p, &q, slot, dir, e)
 	if reason == packet.NotDropped {
 		s.copyOut(slot, e, c)
-		c.Dir, c.Info, c.ErrorL3 = dir, InfoRelated, uint16(q.l3)
+		c.Dir, c.Info, c.ErrorL3, c.ErrorClamp = dir, InfoRelated, uint16(q.l3), 0
+		if uint8(e.kind) == packet.ProtoTCP {
+			c.ErrorClamp = s.tcp.at(e.l4).clamp[1-dir]
+		}
 		if dir == Reply {
 			c.Info = InfoRelatedReply
 		}

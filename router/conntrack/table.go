@@ -137,6 +137,20 @@ func (t *Table) SetRoute(id Handle, dir Direction, r Route) {
 	t.locked(id, func(_ *shard, _ uint32, e *entry) { e.route[dir&1] = r })
 }
 
+// SetClamp remembers what clamping the MSS changed in the checksum of a SYN or SYN-ACK of c, which may be unconfirmed, for
+// errors that quote it: from that follows the option as well, and what follows is right even of a quote that ends before
+// it. Call it with 0 for one that stayed as it was. Connections that are not TCP's are left alone.
+func (t *Table) SetClamp(c *Conn, d packet.Delta) {
+	if c.Tuples[Original].Proto != packet.ProtoTCP {
+		return
+	}
+	if c.ID == 0 {
+		c.state.tcp.clamp[c.Dir&1] = d
+		return
+	}
+	t.locked(c.ID, func(s *shard, _ uint32, e *entry) { s.tcp.at(e.l4).clamp[c.Dir&1] = d })
+}
+
 // SetMark stores the connection's mark; false: there is no such connection.
 func (t *Table) SetMark(id Handle, mark uint32) bool {
 	return t.locked(id, func(s *shard, slot uint32, e *entry) {

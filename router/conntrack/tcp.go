@@ -140,7 +140,7 @@ type tcpState struct {
 	retrans                   uint8
 	state                     tcpStateID
 
-	_ uint32 // to a cache line
+	clamp [2]packet.Delta // by direction: see Conn.ErrorClamp
 }
 
 // maxRetransmissions of the same bare ACK after which tcp_max_retrans applies.

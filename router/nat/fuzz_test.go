@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/natrouter/natrouter/internal/testpkt"
+	"github.com/natrouter/natrouter/router/conntrack"
 	"github.com/natrouter/natrouter/router/packet"
 )
 
@@ -13,9 +14,9 @@ import (
 // right or wrong as before. Which option that is, packet's own walk over the options says.
 func FuzzClampMSS(f *testing.F) {
 	for _, options := range [][]byte{{2, 4, 5, 180}, {1, 2, 4, 5, 180, 0, 0, 0}, {3, 3, 7, 1, 2, 4, 5, 180}, {5, 10, 1, 2, 3, 4, 5, 6, 7, 8, 2, 4, 9, 9}} {
-		f.Add(testpkt.TCP{Src: ap("10.0.0.1:1"), Dst: ap("10.0.0.2:2"), Flags: packet.FlagSYN, Options: options}.Bytes(), uint16(1400))
+		f.Add(testpkt.TCP{Src: ap("10.0.0.1:1"), Dst: ap("10.0.0.2:2"), Flags: packet.FlagSYN, Options: options}.Bytes(), uint16(1400), uint16(40))
 	}
-	f.Fuzz(func(t *testing.T, b []byte, mss uint16) {
+	f.Fuzz(func(t *testing.T, b []byte, mss, cut uint16) {
 		h, reason := packet.Parse(b)
 		if reason != packet.NotDropped || h.Proto != packet.ProtoTCP || h.FragOff != 0 {
 			return
@@ -23,7 +24,8 @@ func FuzzClampMSS(f *testing.F) {
 		b = b[:h.Len]
 		was := bytes.Clone(b)
 		before := sumError(b, &h)
-		ClampMSS(b, &h, &packet.Meta{}, mss)
+		changed := ClampMSS(b, &h, &packet.Meta{}, mss)
+		checkUnclamp(t, was, b, &h, int(cut), changed)
 		if after := sumError(b, &h); after != before {
 			t.Errorf("% x: the sum was off by %04x and is by %04x", b, before, after)
 		}
@@ -37,6 +39,34 @@ func FuzzClampMSS(f *testing.F) {
 			t.Errorf("% x, want % x", b, want)
 		}
 	})
+}
+
+// checkUnclamp quotes what left of a SYN up to a cut in an error, and wants what was sent.
+func checkUnclamp(t *testing.T, sent, left []byte, h *packet.Headers, cut int, changed packet.Delta) {
+	t.Helper()
+	n := min(int(h.L4)+8+cut, len(left), 60000)
+	e := testpkt.ICMP{Src: addr("192.0.2.99"), Dst: addr("10.0.0.1"), Type: 3, Payload: left[:n]}
+	if h.Family == 6 {
+		e.Src, e.Dst = addr("2001:db8:99::9"), addr("fd77::2")
+	}
+	b := e.Bytes()
+	eh, reason := packet.Parse(b)
+	if reason != packet.NotDropped {
+		t.Fatal(reason)
+	}
+	UnclampQuote(b, &eh, &packet.Meta{}, &conntrack.Conn{Dir: conntrack.Reply, ErrorL3: uint16(eh.L4) + 8, ErrorClamp: changed})
+	if err := testpkt.Verify(b); err != nil {
+		t.Fatalf("% x: %v", b, err)
+	}
+	quote, want := b[eh.L4+8:], bytes.Clone(sent[:n])
+	if off := findMSS(sent[h.L4:h.Payload]); off != 0 && n == int(h.L4)+off+1 { // what half a value was the other half says
+		want[n-1] = quote[n-1]
+	}
+	clearSum(h, quote)
+	clearSum(h, want)
+	if !bytes.Equal(quote, want) {
+		t.Errorf("quote % x\nsent  % x", quote, want)
+	}
 }
 
 // mssOption returns where the first MSS value of a header stands, -1 for none.

@@ -2,6 +2,7 @@ package nat
 
 import (
 	"bytes"
+	"encoding/binary"
 	"net/netip"
 	"testing"
 
@@ -276,6 +277,77 @@ func TestUnadjustQuote(t *testing.T) {
 		}
 		if want := quoted(1022, 9020)[:n]; !bytes.Equal(b[28:], want) {
 			t.Errorf("%s: quote % x, want % x", name, b[28:], want)
+		}
+	}
+}
+
+// A quoted SYN shows its sender the maximum segment size that it wrote and the checksum that it sent, as far as the quote
+// has them; nothing else of it changes.
+func TestUnclampQuote(t *testing.T) {
+	mss := func(lead []byte, v uint16) []byte {
+		return append(append(bytes.Clone(lead), 2, 4, byte(v>>8), byte(v)), make([]byte, (4-len(lead)%4)%4)...)
+	}
+	for name, tt := range map[string]struct {
+		flags uint8
+		lead  []byte // options before it
+		left  uint16 // in the quote; 0: as clamped
+		cut   int    // bytes of the TCP header that are quoted
+		sent  uint16 // 0: as quoted
+	}{
+		"whole":                       {packet.FlagSYN, nil, 0, 24, 1460},
+		"SYN-ACK":                     {packet.FlagSYN | packet.FlagACK, nil, 0, 24, 1460},
+		"at an odd offset":            {packet.FlagSYN, []byte{1}, 0, 28, 1460},
+		"behind others":               {packet.FlagSYN, []byte{3, 3, 7, 4, 2}, 0, 32, 1460},
+		"the option cut off":          {packet.FlagSYN, nil, 0, 20, 1460},
+		"an odd option cut off":       {packet.FlagSYN, []byte{1}, 0, 20, 1460},
+		"the checksum cut off":        {packet.FlagSYN, nil, 0, 16, 0},
+		"eight bytes":                 {packet.FlagSYN, nil, 0, 8, 0},
+		"no SYN":                      {packet.FlagACK, nil, 0, 24, 0},
+		"another SYN's, too large":    {packet.FlagSYN, nil, 65500, 24, 0},
+		"a SYN that sends data along": {packet.FlagSYN, nil, 0, 28, 1460},
+	} {
+		for _, e := range [][4]string{{"10.77.1.2:5000", "198.51.100.7:80", "192.0.2.99", "10.77.1.2"}, {"[fd77::2]:5000", "[2001:db8::7]:80", "2001:db8:99::9", "fd77::2"}} {
+			build := testpkt.TCP{Src: ap(e[0]), Dst: ap(e[1]), Seq: 7, Flags: tt.flags, Options: mss(tt.lead, 1460), Payload: []byte("data")}
+			left := build.Bytes()
+			h, _ := packet.Parse(left)
+			changed := ClampMSS(left, &h, &packet.Meta{}, 1200)
+			if tt.flags&packet.FlagSYN == 0 {
+				changed = ^packet.Delta(260) // of the SYN that went before it
+			}
+			if tt.left != 0 {
+				build.Options = mss(tt.lead, tt.left)
+				left = build.Bytes()
+			}
+			n := int(h.L4) + tt.cut
+			want := bytes.Clone(left[:n])
+			if tt.sent != 0 {
+				build.Options = mss(tt.lead, tt.sent)
+				want = build.Bytes()[:n]
+			}
+			for _, partial := range []bool{false, true} {
+				b := testpkt.ICMP{Src: addr(e[2]), Dst: addr(e[3]), Type: 3, Payload: left[:n]}.Bytes()
+				eh, _ := packet.Parse(b)
+				var m packet.Meta
+				if partial {
+					m.CsumStart, m.CsumOff = uint16(eh.L4), 2
+					var pseudo uint16
+					if eh.Family == 6 {
+						pseudo = packet.PseudoHeader(eh.Src(b), eh.Dst(b), packet.ProtoICMPv6, len(b)-int(eh.L4))
+					}
+					binary.BigEndian.PutUint16(b[eh.L4+2:], pseudo)
+				}
+				c := conntrack.Conn{Dir: conntrack.Reply, ErrorL3: uint16(eh.L4) + 8, ErrorClamp: changed}
+				UnclampQuote(b, &eh, &m, &c)
+				if partial {
+					packet.FinishChecksum(b, &eh, &m)
+				}
+				if err := testpkt.Verify(b); err != nil {
+					t.Errorf("%s: %v", name, err)
+				}
+				if got := b[eh.L4+8:]; !bytes.Equal(got, want) {
+					t.Errorf("%s: quote\n% x, want\n% x", name, got, want)
+				}
+			}
 		}
 	}
 }
