@@ -53,7 +53,7 @@ func (r *Router) checkAddresses(nif *netInterface, addrs []netip.Prefix) error {
 		a := p.Addr()
 		other := r.own.set[a]
 		switch {
-		case !p.IsValid() || neverSource(a):
+		case !p.IsValid() || !maySend(a):
 			return fmt.Errorf("interface %s: %s is no address of a host", nif.name, p)
 		case other != nil && other != nif:
 			return fmt.Errorf("interface %s: address %s is that of %s too", nif.name, a, other.name)

@@ -46,6 +46,22 @@ func directedBroadcast(prefix netip.Prefix) (last [4]byte, ok bool) {
 	return last, true
 }
 
+// refusesTo returns why nothing is forwarded to an address, whatever its route; NotDropped: it may be.
+func (f *fib) refusesTo(to netip.Addr) packet.DropReason {
+	switch {
+	case !mayReceive(to):
+		return packet.BadAddress
+	case to.IsMulticast(), to.IsLinkLocalUnicast(), to == limitedBroadcast, f.broadcast(to):
+		return packet.ProhibitedForward
+	}
+	return packet.NotDropped
+}
+
+var limitedBroadcast = netip.AddrFrom4([4]byte{255, 255, 255, 255}) // RFC 919, section 7
+
+// broadcast reports whether an address is the broadcast address of a connected network (RFC 2644).
+func (f *fib) broadcast(a netip.Addr) bool { return a.Is4() && f.broadcasts[a.As4()] }
+
 // lookup returns the interface that addr is behind, nil where there is no route.
 func (f *fib) lookup(addr netip.Addr) *netInterface {
 	nif, _ := f.routes.Lookup(addr)

@@ -35,11 +35,14 @@ func (*sourceHook) Name() string { return "source" }
 func (s *sourceHook) Handle(p *Packet) packet.Verdict {
 	src, dst := addresses(p.Bytes, &p.H)
 	from, to := addrOf(src), addrOf(dst)
-	if from == to || neverSource(from) || neverDestination(to) {
-		return p.refuse(packet.BadAddress)
+	if from == to || !maySend(from) || s.fib.broadcast(from) {
+		return p.refuse(packet.BadAddress) // a broadcast is no source: RFC 1122, section 3.2.1.3
 	}
-	if to.IsMulticast() || from.IsLinkLocalUnicast() || to.IsLinkLocalUnicast() || (to.Is4() && s.broadcast(to)) {
-		return p.refuse(packet.ProhibitedForward)
+	if reason := s.fib.refusesTo(to); reason != packet.NotDropped {
+		return p.refuse(reason)
+	}
+	if from.IsLinkLocalUnicast() {
+		return p.refuse(packet.ProhibitedForward) // RFC 3927, section 2.7; RFC 4291, section 2.5.6
 	}
 	if s.reversePath && s.fib.lookup(from) != p.in {
 		return p.refuse(packet.ReversePath)
@@ -48,30 +51,6 @@ func (s *sourceHook) Handle(p *Packet) packet.Verdict {
 		return p.refuse(packet.BadAddress) // nobody but us has it: forged, or a loop
 	}
 	return packet.Accept
-}
-
-// broadcast reports whether to is the limited broadcast or that of a connected network (RFC 2644).
-func (s *sourceHook) broadcast(to netip.Addr) bool {
-	b := to.As4()
-	return b == [4]byte{255, 255, 255, 255} || s.fib.broadcasts[b]
-}
-
-// neverSource: this network, loopback, multicast, and class E with the limited broadcast (RFC 1812, section 5.3.7);
-// IPv4-mapped IPv6 (RFC 6890, table 20).
-func neverSource(a netip.Addr) bool {
-	if a.IsUnspecified() || a.IsLoopback() || a.IsMulticast() || a.Is4In6() {
-		return true
-	}
-	if a.Is4() {
-		first := a.As4()[0]
-		return first == 0 || first >= 240
-	}
-	return false
-}
-
-// neverDestination: this network and loopback (RFC 1122, section 3.2.1.3); IPv4-mapped IPv6.
-func neverDestination(a netip.Addr) bool {
-	return a.IsUnspecified() || a.IsLoopback() || a.Is4In6() || (a.Is4() && a.As4()[0] == 0)
 }
 
 // defragHook holds fragments until their datagram is whole.
@@ -145,6 +124,7 @@ func (c *conntrackHook) Handle(p *Packet) packet.Verdict {
 type dnatHook struct {
 	nat *nat.NAT
 	own *ownAddresses
+	fib *fib
 }
 
 func (*dnatHook) Name() string { return "dnat" }
@@ -156,6 +136,10 @@ func (d *dnatHook) Handle(p *Packet) packet.Verdict {
 			p.noMatch = true // the input list decides, and gives this reason if it refuses
 		case reason != packet.NotDropped:
 			return p.refuse(reason)
+		case p.Conn.Status&conntrack.DstNAT != 0: // a rule for a network leads to its broadcast address too
+			if reason := d.fib.refusesTo(p.Conn.Tuples[conntrack.Reply].SrcAddr()); reason != packet.NotDropped {
+				return p.refuse(reason)
+			}
 		}
 	}
 	return p.refuse(nat.RewriteDst(p.Bytes, &p.H, &p.Meta, &p.Conn))

@@ -27,8 +27,8 @@ const internalNIC tcpip.NICID = 1
 func nicOf(nif *netInterface) tcpip.NICID { return tcpip.NICID(nif.index) + 2 }
 
 // Addresses that the internal NIC has besides the router's own: netstack routes a family only if it has some
-// address of it. IPv4 dummy address (RFC 7600, section 4.8) and the discard prefix (RFC 6666): never in a packet.
-var dummyAddresses = []netip.Addr{netip.MustParseAddr("192.0.0.8"), netip.MustParseAddr("100::1")}
+// address of it. The dummy addresses of RFC 7600, section 4.8, and RFC 9780: never in a packet that is forwarded.
+var dummyAddresses = []netip.Addr{netip.MustParseAddr("192.0.0.8"), netip.MustParseAddr("100:0:0:1::1")}
 
 // minNICMTU is the least MTU that netstack is told: it panics on IPv6 below it. The true MTU is the mtu hook's.
 const minNICMTU = header.IPv6MinimumMTU

@@ -65,7 +65,7 @@ func newPipeline(r *Router) *pipeline {
 		{verify, "a wrong checksum must not move a connection's state"},
 		{track, "those below need the packet's connection"},
 		{&assignHook{kit: r.kit}, "a rule names a connection as its first packet does, before nat"},
-		{&dnatHook{nat: r.nat, own: r.own}, "before routing: the route is that of the true destination"},
+		{&dnatHook{nat: r.nat, own: r.own, fib: r.fib}, "before routing: the route is that of the true destination"},
 		{&reassignHook{kit: r.kit}, "auto_helper goes by the server's true port"},
 		{&localHook{own: r.own, input: p.input}, "after dnat: only now it is known whether the packet is for us"},
 		{&routeHook{fib: r.fib}, "netstack's decision, or the connection's own of before; and the hop count"},

@@ -42,8 +42,8 @@ func (f *fib) match(addr netip.Addr) (netip.Prefix, *netInterface) {
 // asksNetstack reports whether more than the destination's route decides about p: netstack looks at options and
 // extension headers, refuses some destinations, and takes those that are its own.
 func (p *Packet) asksNetstack(to netip.Addr) bool {
-	return p.H.Options || p.H.FragHdr != 0 || p.Conn.ErrorL3 != 0 || neverDestination(to) || to.IsMulticast() ||
-		to.IsLinkLocalUnicast() || to.Is4() && to.As4()[0] >= 240 || slices.Contains(dummyAddresses, to)
+	return p.H.Options || p.H.FragHdr != 0 || p.Conn.ErrorL3 != 0 || slices.Contains(dummyAddresses, to) ||
+		p.lane.router.fib.refusesTo(to) != packet.NotDropped
 }
 
 // route sets p.out for a first packet: as netstack has answered for its route before, or else by asking.

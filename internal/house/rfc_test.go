@@ -20,6 +20,9 @@ var required = map[string][]string{
 	"RFC 5508": reqs("1 1a 2 2a 3 3a 3b 3c 3d 4 4a 4b 4c 5 5a 5b 5c 6 7 7a 8 9 10a 10b 10c 10d 10e 10f 11"),
 	"RFC 6888": reqs("1 2 3 4 5 6 7 8 9 10 11 12 13 14 15"),
 	"RFC 7857": sections("2 3 4 5 6 7 8 9 10 11 12 13"),
+	"Addresses that are not forwarded": {
+		"special-purpose ranges", "link-local, multicast, broadcast", "broadcast sources", "private sources",
+	},
 	"RFC 6296": sections("3.1 3.2 3.3 3.4 3.5 3.6 3.7 4.1 4.2 4.3"),
 }
 
