@@ -209,3 +209,44 @@ func TestLongestSuperSegment(t *testing.T) {
 		}
 	}
 }
+
+// TestLongestTCP: the same for TCP, where the tracker counts what a super-segment carries.
+func TestLongestTCP(t *testing.T) {
+	for _, tt := range []struct {
+		client, server netip.Addr
+		size           int
+		gso            packet.GSOType
+	}{{client4, server4, 65495, packet.GSOTCPv4}, {client6, server6, 65515, packet.GSOTCPv6}} {
+		for caps, tso := range map[string]bool{"whole": true, "cut": false} {
+			n := newNetwork(t, testConfig(), func(p *tun.PairConfig) {
+				p.Depth = 4096
+				p.A.Caps = tun.Caps{Checksum: tso, TSO4: tso, TSO6: tso}
+			})
+			src, dst := port(tt.client, 5000), port(tt.server, 80)
+			syn := []byte{2, 4, 5, 0x64, 3, 3, 7, 0} // MSS 1380, window scale 7
+			out := endpoints(t, n.one(n.send("lan0", testpkt.TCP{Src: src, Dst: dst, Seq: 1, Flags: packet.FlagSYN, Options: syn}.Bytes()), "wan0")).src
+			n.one(n.send("wan0", testpkt.TCP{Src: dst, Dst: out, Seq: 9, Ack: 2, Flags: packet.FlagSYN | packet.FlagACK, Options: syn}.Bytes()), "lan0")
+			n.one(n.send("lan0", testpkt.TCP{Src: src, Dst: dst, Seq: 2, Ack: 10, Flags: packet.FlagACK, Win: 4096}.Bytes()), "wan0")
+			n.one(n.send("wan0", testpkt.TCP{Src: dst, Dst: out, Seq: 10, Ack: 2, Flags: packet.FlagACK, Win: 4096}.Bytes()), "lan0")
+			for round := range uint32(3) {
+				at := round * uint32(tt.size)
+				for from, b := range map[string][]byte{
+					"lan0": testpkt.TCP{Src: src, Dst: dst, Seq: 2 + at, Ack: 10 + at, Flags: packet.FlagACK, Win: 4096, Payload: pattern(tt.size)}.Bytes(),
+					"wan0": testpkt.TCP{Src: dst, Dst: out, Seq: 10 + at, Ack: 2 + at, Flags: packet.FlagACK, Win: 4096, Payload: pattern(tt.size)}.Bytes(),
+				} {
+					m := packet.Meta{GSO: tt.gso, SegSize: 1380}
+					m.CsumStart, m.CsumOff = testpkt.MakePartial(b)
+					to := map[string]string{"lan0": "wan0", "wan0": "lan0"}[from]
+					var payload []byte
+					for _, f := range n.sendFrames(from, frame(b, m))[to] {
+						h, _ := packet.Parse(f.Bytes())
+						payload = append(payload, f.Bytes()[h.Payload:]...)
+					}
+					if !bytes.Equal(payload, pattern(tt.size)) {
+						t.Fatalf("%s, %s, round %d: %d bytes came out of %d, or other ones; drops %v", caps, from, round, len(payload), tt.size, n.drops())
+					}
+				}
+			}
+		}
+	}
+}

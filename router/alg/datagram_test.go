@@ -66,7 +66,7 @@ func newUDPWorld(t tester, h DatagramHelper) *world {
 	if w.kit, err = New(Config{Registry: r, Table: w.table, Rules: rules}); err != nil {
 		t.Fatalf("%v", err)
 	}
-	w.room = 65535
+	w.room = packet.MaxIPv6
 	return w
 }
 
@@ -107,7 +107,10 @@ func TestDatagrams(t *testing.T) {
 		"super-packet":   {in: "lan1lan2bad lan", want: []string{"outside1", "outside2", "bad ", "outside"}, gso: packet.GSOUDP, seg: 4},
 		"dropped":        {in: "bad", reason: packet.HelperDropped},
 		"panic":          {in: "die", want: []string{"die"}},
-		"largest":        {in: strings.Repeat("x", 65000) + "lan", want: []string{strings.Repeat("x", 65000) + "outside"}},
+		"largest":        {in: strings.Repeat("x", 65500) + "lan", want: []string{strings.Repeat("x", 65500) + "outside"}},
+		"larger":         {in: strings.Repeat("x", 65501) + "lan", reason: packet.HelperDropped},
+		"largest, IPv6":  {in: strings.Repeat("x", 65520) + "lan", want: []string{strings.Repeat("x", 65520) + "outside"}, v6: true},
+		"larger, IPv6":   {in: strings.Repeat("x", 65521) + "lan", reason: packet.HelperDropped, v6: true},
 		"grows too much": {in: strings.Repeat("lan", 20000), reason: packet.HelperDropped},
 	} {
 		t.Run(name, func(t *testing.T) {

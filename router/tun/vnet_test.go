@@ -22,6 +22,7 @@ func TestDecodeVnet(t *testing.T) {
 	udp6, _ := spec{family: 6, payload: 300, partial: true}.build()
 	tcp4, _ := spec{proto: packet.ProtoTCP, payload: 300, partial: true}.build()
 	tcp6, _ := spec{family: 6, proto: packet.ProtoTCP, payload: 300, partial: true, options: make([]byte, 12)}.build()
+	long6, _ := spec{family: 6, proto: packet.ProtoTCP, payload: MaxPacket - packet.IPv6Size - packet.TCPSize, partial: true}.build()
 	tcpMeta := packet.Meta{GSO: packet.GSOTCPv4, SegSize: 100, CsumStart: 20, CsumOff: 16}
 	for name, tt := range map[string]struct {
 		hdr, b []byte
@@ -42,6 +43,8 @@ func TestDecodeVnet(t *testing.T) {
 		"with ECN": {vnetHeader(1, 0x81, 40, 100, 20, 16), tcp4,
 			packet.Meta{GSO: packet.GSOTCPv4, ECN: true, SegSize: 100, CsumStart: 20, CsumOff: 16}, true},
 		"TCP super-segment over IPv6": {vnetHeader(1, 4, 72, 100, 40, 16), tcp6,
+			packet.Meta{GSO: packet.GSOTCPv6, SegSize: 100, CsumStart: 40, CsumOff: 16}, true},
+		"the longest super-segment": {vnetHeader(1, 4, 60, 100, 40, 16), long6,
 			packet.Meta{GSO: packet.GSOTCPv6, SegSize: 100, CsumStart: 40, CsumOff: 16}, true},
 		"UDP super-segment": {vnetHeader(1, 5, 28, 100, 20, 6), udp4,
 			packet.Meta{GSO: packet.GSOUDP, SegSize: 100, CsumStart: 20, CsumOff: 6}, true},
