@@ -5,6 +5,7 @@ package tun
 import (
 	"errors"
 	"fmt"
+	"runtime"
 
 	"github.com/songgao/water"
 )
@@ -16,8 +17,8 @@ func open(cfg *Config) (Device, error) {
 		return nil, fmt.Errorf("the offload driver is for Linux: use driver = \"auto\": %w", errors.ErrUnsupported)
 	case cfg.FD > 0 || cfg.FDName != "":
 		return nil, fmt.Errorf("descriptors are taken on Linux only: %w", errors.ErrUnsupported)
-	case cfg.NetNS != "" || len(cfg.HostAddress) > 0:
-		return nil, fmt.Errorf("the host end is set up on Linux only: remove netns and host_address, and set it up by hand: %w",
+	case cfg.NetNS != "" || len(cfg.HostRoute) > 0 || len(cfg.HostAddress) > 0 && runtime.GOOS != "windows":
+		return nil, fmt.Errorf("the host end is set up on Linux only: remove netns, host_address and host_route, and set it up by hand: %w",
 			errors.ErrUnsupported)
 	}
 	return openWater(cfg)

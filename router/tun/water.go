@@ -41,7 +41,10 @@ func (d *waterDevice) Close() error {
 
 func openWater(cfg *Config) (Device, error) {
 	d := &waterDevice{mtu: orElse(cfg.MTU, 1500), name: cfg.Name}
-	settings := waterConfig(cfg)
+	settings, err := waterConfig(cfg)
+	if err != nil {
+		return nil, err
+	}
 	for range cfg.Queues {
 		iface, err := water.New(settings)
 		if err == nil {

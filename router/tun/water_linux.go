@@ -10,13 +10,13 @@ import (
 
 // waterConfig returns the library's view of cfg. The library makes an interface persistent or not as it is told,
 // so one that is persistent is told to stay so.
-func waterConfig(cfg *Config) water.Config {
+func waterConfig(cfg *Config) (water.Config, error) {
 	kind := lookUp(cfg.Name)
 	return water.Config{DeviceType: water.TUN, PlatformSpecificParams: water.PlatformSpecificParams{
 		Name:       cfg.Name,
 		Persist:    kind.persistent,
 		MultiQueue: kind.multiQueue || cfg.Queues > 1,
-	}}
+	}}, nil
 }
 
 // prepareWater does what the library leaves out: the descriptor is closed in children, and offload that somebody

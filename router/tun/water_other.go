@@ -1,10 +1,17 @@
-//go:build !linux && !darwin
+//go:build !linux && !darwin && !windows
 
 package tun
 
-import "github.com/songgao/water"
+import (
+	"errors"
+	"fmt"
+	"runtime"
 
-// waterConfig leaves the name to the system: the library has no field for it here.
-func waterConfig(*Config) water.Config {
-	return water.Config{DeviceType: water.TUN}
+	"github.com/songgao/water"
+)
+
+// waterConfig refuses: the library has no driver for this system.
+func waterConfig(*Config) (water.Config, error) {
+	return water.Config{}, fmt.Errorf("there is no TUN driver for %s: run natrouter on Linux, macOS or Windows, "+
+		"or embed it with a Device of your own: %w", runtime.GOOS, errors.ErrUnsupported)
 }
