@@ -108,7 +108,7 @@ func TestExempted(t *testing.T) {
 	n.dropped(n.send("lan0", testpkt.UDP{Src: port(client4, 5000), Dst: port(addr("192.0.2.9"), 53)}.Bytes()), packet.UntranslatedSource)
 }
 
-// TestFilterRuleLetsRoutedIPv6In: what no mapping stands for needs a rule (design section 6, forward).
+// TestFilterRuleLetsRoutedIPv6In: what no mapping stands for needs a rule ([filter] forward says nothing about it).
 func TestFilterRuleLetsRoutedIPv6In(t *testing.T) {
 	cfg := testConfig()
 	cfg.Interfaces[0].Address = prefixes("2001:db8:77::1/64")

@@ -124,7 +124,7 @@ func (k *Kit) ruleFor(t *conntrack.Tuple) *rule {
 
 // Assign gives a new connection its helper: call it for each unconfirmed one, before NAT. What an expectation let in
 // has its helper from there, if any; else the first rule that matches says. Where no rule does and the legacy switch is
-// on, the server's port does (spec helpers.md, sections 2 to 4).
+// on, the server's port does (docs/spec/helpers.md, sections 2 to 4).
 func (k *Kit) Assign(c *conntrack.Conn) {
 	if c.Status&(conntrack.Confirmed|conntrack.HelperSet) != 0 || c.ErrorL3 != 0 {
 		return

@@ -84,7 +84,7 @@ func TestRuleErrors(t *testing.T) {
 	}
 }
 
-// TestAssign walks the cases of spec helpers.md, sections 3, 4 and 7.
+// TestAssign walks the cases of docs/spec/helpers.md, sections 3, 4 and 7.
 func TestAssign(t *testing.T) {
 	const pptp, ftp = 1, 2
 	rules := []Rule{

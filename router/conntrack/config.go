@@ -25,7 +25,7 @@ type Config struct {
 	Memory func(bytes int) []byte
 }
 
-// Timeouts of section 6 of the spec; each a configuration key in snake case.
+// Timeouts are those of docs/spec/conntrack.md, section 6; each a configuration key in snake case.
 type Timeouts struct {
 	TCPSynSent, TCPSynRecv, TCPEstablished, TCPFinWait, TCPCloseWait, TCPLastAck, TCPTimeWait, TCPClose,
 	TCPMaxRetrans, TCPUnacknowledged,
@@ -39,7 +39,7 @@ type Timeouts struct {
 // Profile names a set of default timeouts.
 type Profile uint8
 
-// The profiles of section 6 of the spec.
+// The profiles of docs/spec/conntrack.md, section 6.
 const (
 	ProfileRFC Profile = iota
 	ProfileLinux

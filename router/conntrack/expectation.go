@@ -135,7 +135,7 @@ func (x *expectations) waiting() bool { return x.n.Load() > 0 }
 // overlaps another is refused with ErrExpectBusy. At the limit of its class it replaces the oldest of the class;
 // at the table's, it is refused with ErrExpectFull. A master that is not confirmed or has ended gives ErrNoMaster.
 // A host whose masters have as many as are still free gets no more, ErrExpectHost: alone it has half of the table at
-// most, and another always finds room (spec conntrack.md, section 3: a cap for each host). What it renews or replaces
+// most, and another always finds room (docs/spec/conntrack.md, section 3: a cap for each host). What it renews or replaces
 // it had already.
 func (t *Table) Expect(now Time, e Expectation) (ExpectID, error) {
 	x := &t.expect
@@ -337,7 +337,7 @@ type matched struct {
 }
 
 // match finds the expectation of a first packet. It stays until the connection is confirmed: a packet that is dropped before
-// leaves all as it was, as spec conntrack.md, section 8, has it; by section 3 it would be used up here.
+// leaves all as it was, as docs/spec/conntrack.md, sections 3 and 8, have it.
 func (x *expectations) match(now Time, tuple *Tuple, m *matched) bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()

@@ -68,7 +68,7 @@ func TestExpectationIsUsedOnce(t *testing.T) {
 }
 
 // TestExpectationOutlivesRefusal: a first packet that is dropped before its connection is confirmed leaves the expectation for
-// the next one, and two that come at once don't both use it (spec conntrack.md, section 8).
+// the next one, and two that come at once don't both use it (docs/spec/conntrack.md, section 8).
 func TestExpectationOutlivesRefusal(t *testing.T) {
 	w := newWorld(t, nil)
 	master := w.handshake(nil)

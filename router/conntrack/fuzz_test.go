@@ -9,7 +9,7 @@ import (
 	"github.com/natrouter/natrouter/router/packet"
 )
 
-// slowTuple is the tuple of a packet by testpkt's reader and the model table of the specification, section 2.
+// slowTuple is the tuple of a packet by testpkt's reader and the table of docs/spec/conntrack.md, section 2.
 func slowTuple(b []byte) (t Tuple, ok bool) {
 	l, err := testpkt.Parse(b)
 	if err != nil || l.FragOff > 0 {

@@ -7,7 +7,7 @@ import (
 	"github.com/natrouter/natrouter/router/packet"
 )
 
-// TestTableFull is vector 12 of the specification.
+// TestTableFull is docs/spec/conntrack.md, section 13.12.
 func TestTableFull(t *testing.T) {
 	for name, replied := range map[string]int{"two assured": 2, "one of them unreplied": 1} {
 		t.Run(name, func(t *testing.T) {

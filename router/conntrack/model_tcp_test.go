@@ -2,7 +2,7 @@ package conntrack
 
 import "strings"
 
-// modelTCP is the slow plain tracker of one TCP connection: section 4 of the specification line by line, with its
+// modelTCP is the slow plain tracker of one TCP connection: docs/spec/conntrack.md, section 4, line by line, with its
 // words and without a thought for speed. It shares the table of TestTCPTableIsTheSpecs and nothing else with the
 // tracker.
 type modelTCP struct {

@@ -22,7 +22,7 @@ type Snapshot struct {
 // Dead is what is left of an ended connection: what NAT must give back and events must tell.
 type Dead struct {
 	Snapshot
-	Evicted bool // ended by early drop, not by its own time: see spec nat.md section 10
+	Evicted bool // ended by early drop, not by its own time: see docs/spec/nat.md section 10
 	Ext     *Ext // its rare state, nil if it had none
 }
 

@@ -2,6 +2,7 @@ package conntrack
 
 import (
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -9,21 +10,31 @@ import (
 	"github.com/natrouter/natrouter/router/packet"
 )
 
-// specNext is section 4 of the specification, written down a second time in its own words: a column a state.
-var specNext = map[string]string{
-	//            NO  SS  SR  ES  FW  CW  LA  TW  CL  S2
-	"o SYN":    "SS  SS  IG  IG  IG  IG  IG  SS* SS* S2",
-	"o SYNACK": "IV  IV  SR  IV  IV  IV  IV  IV  IV  SR",
-	"o FIN":    "IV  IV  FW  FW  LA  LA  LA  TW  CL  IV",
-	"o ACK":    "ES  IV  ES  ES  CW  CW  TW  TW  CL  IV",
-	"o RST":    "IV  CL  CL  CL  CL  CL  CL  CL  CL  CL",
-	"o NONE":   "IV  IV  IV  IV  IV  IV  IV  IV  IV  IV",
-	"r SYN":    "IV  S2  IV  IV  IV  IV  IV  SS* IV  S2",
-	"r SYNACK": "IV  SR  IG  IG  IG  IG  IG  IG  IG  SR",
-	"r FIN":    "IV  IV  FW  FW  LA  LA  LA  TW  CL  IV",
-	"r ACK":    "IV  IG  SR  ES  CW  CW  TW  TW  CL  IG",
-	"r RST":    "IV  CL  CL  CL  CL  CL  CL  CL  CL  CL",
-	"r NONE":   "IV  IV  IV  IV  IV  IV  IV  IV  IV  IV",
+// specNext is what docs/spec/conntrack.md, section 4, says: by direction and event, a column a state. "SS*" is its
+// note (a).
+var specNext = transitions("../../docs/spec/conntrack.md")
+
+// transitions reads the two tables whose heads begin with "original" and "reply". Notes but (a) are left out.
+func transitions(page string) map[string]string {
+	text, err := os.ReadFile(page)
+	if err != nil {
+		panic(err)
+	}
+	notes := strings.NewReplacer(" (a)", "*", " (b)", "", " (c)", "", " (d)", "", "|", " ")
+	next, dir := map[string]string{}, ""
+	for line := range strings.Lines(string(text)) {
+		cells := strings.Fields(notes.Replace(line))
+		switch {
+		case !strings.HasPrefix(line, "|") || len(cells) != 1+int(numTCPStates):
+			dir = ""
+		case cells[0] == "original" || cells[0] == "reply":
+			dir = cells[0][:1] + " "
+		case dir != "" && !strings.HasPrefix(cells[0], "-"):
+			event := strings.ToUpper(strings.ReplaceAll(cells[0], "-", ""))
+			next[dir+event] = strings.Join(cells[1:], " ")
+		}
+	}
+	return next
 }
 
 var specStates = map[string]tcpStateID{
@@ -182,7 +193,7 @@ func TestTCPFlags(t *testing.T) {
 	}
 }
 
-// TestTCPVectors are section 13 of the specification, those of TCP.
+// TestTCPVectors are those of docs/spec/conntrack.md, section 13, that are about TCP.
 func TestTCPVectors(t *testing.T) {
 	t.Run("1 handshake", func(t *testing.T) {
 		w := newWorld(t, nil)

@@ -9,7 +9,7 @@ import (
 	"github.com/natrouter/natrouter/router/packet"
 )
 
-// TestUDPStream is vector 9 of the specification.
+// TestUDPStream is docs/spec/conntrack.md, section 13.9.
 func TestUDPStream(t *testing.T) {
 	for name, tt := range map[string]struct {
 		change       func(*Config)

@@ -8,7 +8,7 @@ import (
 )
 
 // callIDRest is how long a call ID stays out of use after its call and its connections: late data of the one must not
-// reach another (spec pptp.md, section 5). It begins with the end of the last of them, so it outlives the control
+// reach another (docs/spec/pptp.md, section 5). It begins with the end of the last of them, so it outlives the control
 // connection.
 const callIDRest = 30 * second
 

@@ -49,7 +49,7 @@ func TestReserve(t *testing.T) {
 	}
 	wantEnds(t, w.pass(wan, syn("198.51.100.7:20", "203.0.113.1:5000")), "198.51.100.7:20", "10.77.1.2:4000")
 	if w.conn.Status&conntrack.NoInboundRefresh != 0 {
-		t.Error("a helper's child is refreshed by both directions (spec nat.md, section 12)")
+		t.Error("a helper's child is refreshed by both directions (docs/spec/nat.md, section 12)")
 	}
 	w.nat.Unreserve(w.now, packet.ProtoTCP, outside, 5000)
 	src, _ = ends(w.pass(lan, syn("10.77.1.4:5000", "198.51.100.7:80")))
@@ -79,7 +79,7 @@ func TestExpectFollow(t *testing.T) {
 	}
 	wantEnds(t, w.pass(lan, udp("10.77.1.2:7000", "198.51.100.7:999")), "203.0.113.1:7000", "198.51.100.7:999")
 	if w.conn.Status&conntrack.NoInboundRefresh != 0 {
-		t.Error("a helper's child is refreshed by both directions (spec nat.md, section 12)")
+		t.Error("a helper's child is refreshed by both directions (docs/spec/nat.md, section 12)")
 	}
 	wantEnds(t, w.pass(wan, udp("198.51.100.7:999", "203.0.113.1:7000")), "198.51.100.7:999", "10.77.1.2:7000")
 	w.refuse(wan, udp("198.51.100.7:998", "203.0.113.1:7000"), packet.NoMapping)

@@ -12,7 +12,7 @@ import (
 // 5.2.7.2), so it is never translated. Its IPv6 relative is neighbour discovery and not forwarded at all.
 const icmpRedirect = 5
 
-// rewriteError translates an ICMP error at one position (spec nat.md, section 7; RFC 5508, REQ-3 to REQ-5): the
+// rewriteError translates an ICMP error at one position (docs/spec/nat.md, section 7; RFC 5508, REQ-3 to REQ-5): the
 // outer address like that of any packet of its direction, the quote by the opposite manipulation, so that the
 // receiver finds in it what it sent. Type, code, MTU and what follows the quote (RFC 4884) stay.
 func rewriteError(b []byte, h *packet.Headers, m *packet.Meta, c *conntrack.Conn, at uint8, own netip.Addr) packet.DropReason {

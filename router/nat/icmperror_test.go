@@ -72,7 +72,7 @@ var errorCases = map[string]struct {
 var forwardUDP = Rule{Action: DNAT, In: "wan0", Ports: portList(53, 53), To: addrs("10.88.0.9"), ToPorts: portList(5353, 5353)}
 
 // TestICMPErrors: in each direction the receiver finds the packet that it sent, and no inside address is outside
-// (spec nat.md, section 7; RFC 5508 REQ-4, REQ-5).
+// (docs/spec/nat.md, section 7; RFC 5508 REQ-4, REQ-5).
 func TestICMPErrors(t *testing.T) {
 	for name, tt := range errorCases {
 		for kind, first := range map[string][]byte{
@@ -253,7 +253,7 @@ func TestICMPErrorAllocs(t *testing.T) {
 	}
 }
 
-// A quoted segment of a connection with edits shows its sender the numbers that it used (spec nat.md, section 7.5).
+// A quoted segment of a connection with edits shows its sender the numbers that it used (docs/spec/nat.md, section 7.5).
 func TestUnadjustQuote(t *testing.T) {
 	var edits [2]conntrack.Edits
 	for dir, e := range []conntrack.Edit{{Start: 1000, Len: 22, New: make([]byte, 27)}, {Start: 9000, Len: 30, New: make([]byte, 20)}} {

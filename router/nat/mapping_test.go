@@ -34,7 +34,7 @@ func TestEndpointIndependentMapping(t *testing.T) {
 	}
 }
 
-// Classes and parity of the port that replaces a taken one (spec nat.md, section 11.5; RFC 4787 REQ-3a, REQ-4).
+// Classes and parity of the port that replaces a taken one (docs/spec/nat.md, section 11.5; RFC 4787 REQ-3a, REQ-4).
 func TestPortClasses(t *testing.T) {
 	for _, tt := range []struct {
 		want        uint16
@@ -202,7 +202,7 @@ func TestOverloadPending(t *testing.T) {
 	}
 }
 
-// A range that is used up: refused, counted, nothing existing is touched (spec nat.md, section 11.9; RFC 6888
+// A range that is used up: refused, counted, nothing existing is touched (docs/spec/nat.md, section 11.9; RFC 6888
 // REQ-11).
 func TestExhaustion(t *testing.T) {
 	rule := masquerade
@@ -247,7 +247,7 @@ func TestLimits(t *testing.T) {
 	w.pass(lan, udp("10.77.1.5:200", "198.51.100.1:53"))
 }
 
-// A mapping lives as long as its connections, and gives its port back (spec nat.md, section 12).
+// A mapping lives as long as its connections, and gives its port back (docs/spec/nat.md, section 12).
 func TestMappingEnds(t *testing.T) {
 	w := newWorld(t, masquerade)
 	w.pass(lan, udp("10.77.1.2:40000", "198.51.100.1:53"))
@@ -313,7 +313,7 @@ func TestNoQuarantineOfRefused(t *testing.T) {
 }
 
 // An evicted connection takes nothing with it: its mapping stays until its own time, and its remote end may come
-// back (spec nat.md, section 10).
+// back (docs/spec/nat.md, section 10).
 func TestEvicted(t *testing.T) {
 	for _, filtering := range []Behaviour{EndpointIndependent, AddressDependent, AddressAndPortDependent} {
 		rule := masquerade
@@ -450,7 +450,7 @@ func TestArbitraryPooling(t *testing.T) {
 	}
 }
 
-// Connections without any rule: a reply tuple that is taken costs the source its port (spec nat.md, section 1).
+// Connections without any rule: a reply tuple that is taken costs the source its port (docs/spec/nat.md, section 1).
 func TestNullBindingClash(t *testing.T) {
 	w := newWorld(t, Rule{Action: DNAT, Destination: addrs("203.0.113.10", "203.0.113.11"), Proto: packet.ProtoUDP, To: addrs("10.77.1.2")})
 	w.pass(wan, udp("198.51.100.1:5000", "203.0.113.10:53"))

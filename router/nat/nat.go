@@ -283,7 +283,7 @@ func (n *NAT) Release(now conntrack.Time, d *conntrack.Dead) {
 	}
 }
 
-// evicted notes that a connection was removed before its time (spec nat.md, section 10): the mapping stays until
+// evicted notes that a connection was removed before its time (docs/spec/nat.md, section 10): the mapping stays until
 // then, and its remote end keeps its right to answer.
 func (m *mapping) evicted(deadline conntrack.Time, remote *[16]byte, port uint16) {
 	m.until = max(m.until, seconds(deadline))

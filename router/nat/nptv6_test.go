@@ -13,7 +13,7 @@ func nptv6(inside, outside string) Rule {
 	return Rule{Action: NPTv6, Out: "wan0", Source: addrs(inside), To: addrs(outside)}
 }
 
-// TestNPTv6Map: spec nat.md, section 9; RFC 6296, sections 3.4 and 3.5.
+// TestNPTv6Map: docs/spec/nat.md, section 9; RFC 6296, sections 3.4 and 3.5.
 func TestNPTv6Map(t *testing.T) {
 	for name, tt := range map[string]struct{ inside, outside, from, to string }{
 		"spec":                     {"fd01:203:405::/48", "2001:db8:1::/48", "fd01:203:405:1::1234", "2001:db8:1:d550::1234"},

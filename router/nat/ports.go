@@ -150,7 +150,7 @@ func (p *ports) notFull(word int, parity uint64) int {
 }
 
 // Classes of source ports: a translation stays in the class of the port it replaces (RFC 4787, REQ-3a, with the
-// bounds of spec nat.md, section 3).
+// bounds of docs/spec/nat.md, section 3).
 var (
 	classLow    = conntrack.PortRange{First: 1, Last: 511}
 	classSystem = conntrack.PortRange{First: 600, Last: 1023}

@@ -61,7 +61,7 @@ func (r *Rewrite) Empty() bool { return r.what == 0 }
 // their IPv4 identification needs [NAT.RewriteID].
 func (r *Rewrite) Source() bool { return r.what&editSrc != 0 }
 
-// positions returns where packets of direction dir are rewritten (spec nat.md, section 2).
+// positions returns where packets of direction dir are rewritten (docs/spec/nat.md, section 2).
 func positions(s conntrack.Status, dir conntrack.Direction) uint8 {
 	var at uint8
 	dst, src := conntrack.DstNAT, conntrack.SrcNAT
@@ -143,7 +143,7 @@ type layout struct {
 	pseudo bool  // it covers a pseudo-header
 }
 
-// layouts by protocol (spec nat.md, section 4). Of those that are not here only addresses are rewritten.
+// layouts by protocol (docs/spec/nat.md, section 4). Of those that are not here only addresses are rewritten.
 var layouts = [256]layout{
 	packet.ProtoTCP:     {idPorts, packet.TCPSize, 16, true},  // RFC 9293, section 3.1
 	packet.ProtoUDP:     {idPorts, packet.UDPSize, 6, true},   // RFC 768

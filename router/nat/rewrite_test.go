@@ -58,8 +58,7 @@ func TestVector1(t *testing.T) {
 	}
 }
 
-// TestVector2: spec nat.md, section 11.2. The IP checksum is that of the header by RFC 791; the 06d4 of the spec is
-// not the sum of the header that it gives.
+// TestVector2: docs/spec/nat.md, section 11.2.
 func TestVector2(t *testing.T) {
 	for name, tt := range map[string]struct {
 		src  string
@@ -93,7 +92,7 @@ func TestVector3(t *testing.T) {
 	}
 }
 
-// TestVector4: spec nat.md, section 11.4.
+// TestVector4: docs/spec/nat.md, section 11.4.
 func TestVector4(t *testing.T) {
 	b := testpkt.Echo{Src: addr("10.0.0.1"), Dst: addr("10.0.0.2"), ID: 0x1234, Seq: 1}.Bytes()
 	if got := packet.ICMP(b[20:]).Checksum(); got != 0xe5ca {
@@ -148,7 +147,7 @@ func TestUDPWithoutChecksum(t *testing.T) {
 	}
 }
 
-// A wrong checksum stays wrong: a rewrite is no repair (spec nat.md, section 5).
+// A wrong checksum stays wrong: a rewrite is no repair (docs/spec/nat.md, section 5).
 func TestWrongChecksumStaysWrong(t *testing.T) {
 	for name, b := range map[string][]byte{
 		"TCP":  syn("10.77.1.2:5000", "198.51.100.7:80"),
@@ -194,7 +193,7 @@ func dccpRequest(src, dst netip.AddrPort, payload []byte) []byte {
 	return testpkt.Raw{Src: src.Addr(), Dst: dst.Addr(), Proto: packet.ProtoDCCP, Payload: b}.Bytes()
 }
 
-// TestRewriteProtocols: each protocol of spec nat.md, section 4, both manipulations and both directions, with
+// TestRewriteProtocols: each protocol of docs/spec/nat.md, section 4, both manipulations and both directions, with
 // checksums right by an independent sum, and nothing but endpoints changed.
 func TestRewriteProtocols(t *testing.T) {
 	for family, e := range map[string][4]string{
@@ -265,7 +264,7 @@ func checkTuple(t testing.TB, b []byte, want conntrack.Tuple) {
 	}
 }
 
-// TestRewriteCallID: a GRE packet names its receiver's call ID, so only the DST position writes it (spec nat.md,
+// TestRewriteCallID: a GRE packet names its receiver's call ID, so only the DST position writes it (docs/spec/nat.md,
 // section 4; RFC 2637, section 4.1).
 func TestRewriteCallID(t *testing.T) {
 	const greV1 = 0x10

@@ -5,7 +5,7 @@ import "github.com/natrouter/natrouter/router/conntrack"
 // Action is what a rule does with a connection's first packet.
 type Action uint8
 
-// The actions of design section 6. The zero value is no action and refused by [New].
+// The actions, as [[nat]] names them. The zero value is no action and refused by [New].
 const (
 	_ Action = iota
 	Masquerade

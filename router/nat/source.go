@@ -234,7 +234,7 @@ func (n *NAT) takePort(now conntrack.Time, m *mapping, q *request, addr [16]byte
 // maxOverload is how many taken ports are looked at for one that m may share.
 const maxOverload = 1024
 
-// overload finds a port whose mappings all go to other remote endpoints and allow it (spec nat.md, section 3:
+// overload finds a port whose mappings all go to other remote endpoints and allow it (docs/spec/nat.md, section 3:
 // only in address-and-port-dependent mapping).
 func (n *NAT) overload(m *mapping, q *request) (uint16, bool) {
 	r, _ := n.class(q.proto, q.want)
@@ -290,7 +290,7 @@ func (n *NAT) refused(m *mapping, reply *conntrack.Tuple) {
 const maxNullTries = 2048
 
 // nullBinding leaves the source, unless another connection has the reply tuple: then the source port or
-// identifier gives way (spec nat.md, section 1).
+// identifier gives way (docs/spec/nat.md, section 1).
 func (n *NAT) nullBinding(c *conntrack.Conn) packet.DropReason {
 	orig, reply := &c.Tuples[conntrack.Original], &c.Tuples[conntrack.Reply]
 	if !mappable(orig) || !n.taken(reply) || (isICMP(orig.Proto) && reply.SrcID != orig.SrcID) {

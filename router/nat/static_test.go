@@ -10,7 +10,7 @@ import (
 	"github.com/natrouter/natrouter/router/packet"
 )
 
-// TestVector6: spec nat.md, section 11.6.
+// TestVector6: docs/spec/nat.md, section 11.6.
 func TestVector6(t *testing.T) {
 	w := newWorld(t, Rule{Action: DNAT, In: "wan0", Proto: packet.ProtoTCP, Destination: addrs("203.0.113.1"), Ports: portList(80, 80), To: addrs("10.88.0.9"), ToPorts: portList(8080, 8080)})
 	wantEnds(t, w.pass(wan, syn("198.51.100.7:5000", "203.0.113.1:80")), "198.51.100.7:5000", "10.88.0.9:8080")
@@ -18,7 +18,7 @@ func TestVector6(t *testing.T) {
 		t.Errorf("reply tuple %+v", r)
 	}
 	if w.conn.Status&conntrack.NoInboundRefresh != 0 {
-		t.Error("a static rule's connection is refreshed by both directions (spec nat.md, section 12)")
+		t.Error("a static rule's connection is refreshed by both directions (docs/spec/nat.md, section 12)")
 	}
 	answer := testpkt.TCP{Src: ap("10.88.0.9:8080"), Dst: ap("198.51.100.7:5000"), Seq: 1, Ack: 1001, Flags: packet.FlagSYN | packet.FlagACK}
 	wantEnds(t, w.pass(dmz, answer.Bytes()), "203.0.113.1:80", "198.51.100.7:5000")
