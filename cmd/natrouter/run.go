@@ -11,7 +11,6 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
-	"slices"
 	"syscall"
 	"time"
 
@@ -39,8 +38,9 @@ one ends it at once, with 1.
 
 SIGHUP reads the configuration again, with all checks of "check": with a mistake in it nothing
 changes. It applies the addresses of interfaces; connections that stand on an address which is
-gone end, but those of rules with on_address_change = "keep". Of every other key that changed it
-logs that it needs a restart.`,
+gone end, but those of rules with on_address_change = "keep". Of every other key that changed
+since the start it logs that it needs a restart, and of rules that name an address which is gone
+that they match nothing now.`,
 		Example: `  natrouter run --config /etc/natrouter.toml
   natrouter check /etc/natrouter.toml && natrouter run --config /etc/natrouter.toml`,
 		Args: noArgs,
@@ -100,8 +100,7 @@ func (d *daemon) run(ctx context.Context, path string) error {
 		closeAll(devices)
 		return err
 	}
-	again := reloader{path: path, text: text, interfaces: slices.Clone(file.Config.Interfaces), set: r.SetAddresses, log: log}
-	d.reload = again.reload
+	d.reload = newReloader(file, text, r.SetAddresses, log).reload
 	return d.serve(ctx, r, listener, log)
 }
 
