@@ -82,6 +82,9 @@ func (c *modelFTPClient) speak(h *modelHosts, s *modelSpeaker) {
 		return
 	}
 	if c.said++; c.said <= 2 && h.pick(20) > 0 {
+		if c.said == 1 && h.pick(8) == 0 {
+			s.say([]string{"OPEN there\r\n", "SITE there\r\n", "\r\n", "\xff\xfc\x01"}[h.pick(4)])
+		}
 		s.say([]string{"USER anonymous\r\n", "PASS me\r\n"}[c.said-1])
 		return
 	}
@@ -102,7 +105,8 @@ func (c *modelFTPClient) command(h *modelHosts, s *modelSpeaker) string {
 			"PORT 10,77,0\r\n", "PORT 10,77,0,2,19,136,5\r\n", "PORT 10,77,0,2,999,1\r\n", "PORT 10,77,0,2,0,22\r\n", "EPRT |1|10.77.0.2|0|\r\n",
 			"EPRT |2|10.77.0.2|5000|\r\n", " PORT 10,77,0,2,19,136\r\n", "PORT 198,51,100,9,19,136\r\n", "SITE PORT 10,77,0,2,19,136\r\n",
 			"PORTS\r\n", "EPRT |1|10.77.0.2|5000\r\n", "\r\n", "\xff\xf4\xff\xf2ABOR\r\n", "PORT " + strings.Repeat("1", 520) + "\r\n",
-		}[h.pick(14)]
+			"\x00NOOP\r\n", "NO\x00OP\r\n", "PORT 0,0,0,0,19,136\r\n", "\xff\xfa\x18\xff\xf0\r\n", "\xe9\r\n",
+		}[h.pick(19)]
 	case 1:
 		return []string{"NOOP\r\n", "STAT\r\n", "QUIT\r\n", "REIN\r\n", "EPSV ALL\r\n", "AUTH TLS\r\n", "USER x\r\n", "PASS y\r\n"}[h.pick(8)]
 	case 2:
@@ -110,7 +114,7 @@ func (c *modelFTPClient) command(h *modelHosts, s *modelSpeaker) string {
 	}
 	switch {
 	case verb == "PORT " && a.Is4():
-		return []string{"PORT ", "port ", "PoRt  "}[h.pick(3)] + short(a, p) + []string{"\r\n", "\n"}[h.pick(2)]
+		return []string{"PORT ", "port ", "PoRt  "}[h.pick(3)] + short(a, p) + []string{"\r\n", "\r\n", "\n", "\r\r\n", " \r\n"}[h.pick(5)]
 	case verb == "EPRT " || verb == "PORT ":
 		return "EPRT " + strings.ReplaceAll(extended(a, p), "|", []string{"|", "!", "~"}[h.pick(3)]) + "\r\n"
 	case verb == "PASV" && a.Is4():
@@ -135,15 +139,28 @@ func (c *modelFTPServer) hear(h *modelHosts, s *modelSpeaker) int {
 		a = h.public.of(a) // as it may be told to: of itself it may be none
 	}
 	switch word = strings.ToUpper(word); {
-	case h.pick(30) == 0:
-		s.say([]string{"500 no\r\n", "502 no\r\n", "227 nowhere\r\n", "227 Entering (10,77,0,2,19,140)\r\n", "no reply\r\n"}[h.pick(5)])
+	case h.pick(20) == 0: // no reply, or one too many
+		s.say([]string{
+			"", "200 late\r\n", "250 late\r\n", "350 go on\r\n", "500 no\r\n", "502 no\r\n", "227 nowhere\r\n", "227 Entering (10,77,0,2,19,140)\r\n",
+			"no reply\r\n", "\xe9t\xe9\r\n", "\xff\xf1", "632 protected\r\n", "150 x\r\n",
+		}[h.pick(13)])
 	case word == "USER":
-		s.say("331 password\r\n")
+		s.say([]string{"331 password\r\n", "331 password\r\n", "331 password\r\n", "200 in\r\n"}[h.pick(4)])
 	case word == "PASS":
-		s.say([]string{"230 in\r\n", "230-hello\r\n227 (10,77,0,2,19,140)\r\n230 in\r\n", "230 in\r\n", "530 no\r\n"}[h.pick(4)])
-	case word == "PASV":
-		s.say([]string{"227 Entering Passive Mode (%s)\r\n", "227 %s\r\n", "227 at 1,2 =%s.\r\n"}[h.pick(3)])
-		s.text = []byte(strings.Replace(string(s.text), "%s", short4(a, p), 1))
+		s.say([]string{"230 in\r\n", "230-hello\r\n227 (10,77,0,2,19,140)\r\n230 in\r\n", "250 in\r\n", "530 no\r\n"}[h.pick(4)])
+	case word == "PASV" || word == "EPSV" && arg == "" && h.pick(20) == 0:
+		if h.pick(10) == 0 {
+			s.say([]string{"250 of another command\r\n", "\xff\xf1", "\xe9\r\n"}[h.pick(3)])
+		}
+		text := []string{"227 Entering Passive Mode (%s)\r\n", "227 %s\r\n", "227 at 1,2 =%s.\r\n", "227 Entering (%s) \r\r\n"}[h.pick(4)]
+		numbers := short4(a, p)
+		switch h.pick(10) {
+		case 0:
+			numbers = strings.ReplaceAll(numbers, ",", ", ")
+		case 1:
+			numbers = short(netip.IPv4Unspecified(), p)
+		}
+		s.say(strings.Replace(text, "%s", numbers, 1))
 	case word == "EPSV" && arg == "":
 		s.say(fmt.Sprintf("229 Extended (%s%d|)\r\n", "|||", p))
 	case word == "PORT" || word == "EPRT":
@@ -194,7 +211,10 @@ func (h *modelHosts) reach(from, to netip.AddrPort) {
 func (c *modelFTPServer) speak(h *modelHosts, s *modelSpeaker) {
 	if !c.greeted {
 		c.greeted = true
-		s.say([]string{"220 ready\r\n", "220-welcome\r\n220-to this\r\n220 ready\r\n", "220 ready\r\n", "220\r\n"}[h.pick(4)])
+		s.say([]string{
+			"220 ready\r\n", "220-welcome\r\n220-to this\r\n220 ready\r\n", "220 ready\r\n", "220\r\n", "200 ready\r\n", "welcome\r\n\r\n220 ready\r\n",
+			"\xff\xfb\x01\xff\xfd\x03220 ready\r\n", "120 soon\r\n220 ready\r\n",
+		}[h.pick(8)])
 	}
 }
 

@@ -23,6 +23,7 @@ var required = map[string][]string{
 	"Addresses that are not forwarded": {
 		"special-purpose ranges", "link-local, multicast, broadcast", "broadcast sources", "private sources",
 	},
+	"RFC 1123": sections("4.1.2.6 4.1.2.11"),
 	"RFC 6296": sections("3.1 3.2 3.3 3.4 3.5 3.6 3.7 4.1 4.2 4.3"),
 }
 

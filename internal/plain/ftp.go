@@ -2,11 +2,9 @@ package plain
 
 import (
 	"bytes"
-	"fmt"
 	"net/netip"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 )
 
@@ -19,12 +17,14 @@ type ftpTalk struct {
 	line   [2]int    // where the present line begins
 	passed [2]int    // how many bytes of it have left
 	skip   [2]bool   // it is too long
+	late   [2]bool   // it was waited for in vain: nothing comes of it
 
 	greeted, opened, loggedIn, epsvAll bool
-	multi                              int // code of the reply of several lines
+	multi                              string // code of the reply of several lines
 	pending                            []ftpCommand
 	commands                           int
-	announced                          int // command that announced what is awaited
+	announced                          int  // command that announced what is awaited
+	taken                              bool // something positive was replied since
 }
 
 type ftpCommand struct {
@@ -43,6 +43,8 @@ func (k *control) readFTP() reading {
 		switch e.kind {
 		case "said":
 			t.hear(e.dir, e.data)
+		case "late":
+			t.late[e.dir], x.free[e.dir] = true, len(t.text[e.dir])
 		case "joined": // who reads from the middle takes for a command what is none
 			x.off = true
 		case "reset":
@@ -84,7 +86,7 @@ func (t *ftpTalk) next(dir int) bool {
 	}
 	n := bytes.IndexByte(rest, '\n') + 1
 	end := func() {
-		t.line[dir], t.passed[dir], t.skip[dir] = t.line[dir]+n, 0, false
+		t.line[dir], t.passed[dir], t.skip[dir], t.late[dir] = t.line[dir]+n, 0, false, false
 	}
 	switch {
 	case t.skip[dir]:
@@ -95,7 +97,7 @@ func (t *ftpTalk) next(dir int) bool {
 			return false
 		}
 		end()
-	case !t.readable(dir, rest[0]):
+	case rest[0] >= 20 && rest[0] <= 23 && (dir == 0 || t.multi == ""): // a record of TLS: no text begins so
 		t.x.off = true
 	case n > ftpLine || n == 0 && len(rest) > ftpLine:
 		long := n == 0
@@ -109,15 +111,10 @@ func (t *ftpTalk) next(dir int) bool {
 	case n == 0:
 		return false
 	default:
-		t.act(dir, strings.TrimSuffix(string(rest[:n-1]), "\r"), true)
+		t.act(dir, strings.TrimRight(string(rest[:n-1]), "\r "), true)
 		end()
 	}
 	return true
-}
-
-// readable: no line of text begins so, but every record of TLS does. Telnet's commands come from the client only.
-func (t *ftpTalk) readable(dir int, c byte) bool {
-	return dir == 1 && t.multi != 0 || strings.IndexByte("\r\n\t", c) >= 0 || c >= ' ' && c <= '~' || dir == 0 && c == 255
 }
 
 func (t *ftpTalk) act(dir int, text string, whole bool) {
@@ -133,12 +130,12 @@ func (t *ftpTalk) command(line string, whole bool) {
 	begin := telnetLength(line)
 	word, arg := ftpWord(line[begin:])
 	switch {
+	case len(line) == begin:
+		return
 	case !t.greeted:
 		t.x.off = true
 		return
 	case t.opened:
-	case len(line) == begin:
-		return
 	case !whole || !slices.Contains(ftpOpens, word):
 		t.x.off = true
 		return
@@ -147,7 +144,7 @@ func (t *ftpTalk) command(line string, whole bool) {
 	if !whole {
 		word = ""
 	}
-	if word == "EPSV" && strings.EqualFold(strings.TrimRight(line[begin+arg:], " "), "ALL") {
+	if word == "EPSV" && strings.EqualFold(line[begin+arg:], "ALL") {
 		word = "EPSV ALL"
 	}
 	acted := t.acts()
@@ -181,7 +178,7 @@ func (t *ftpTalk) waits(word string) bool {
 }
 
 // ftpOpens are the commands with which a client of FTP may begin; those of HTTP are not among them.
-var ftpOpens = strings.Fields(`USER AUTH HOST FEAT SYST OPTS LANG CLNT CSID NOOP HELP STAT PBSZ PROT ADAT QUIT`)
+var ftpOpens = strings.Fields(`USER AUTH HOST FEAT SYST OPTS LANG CLNT CSID NOOP HELP STAT PBSZ PROT ADAT QUIT OPEN SITE`)
 
 var ftpVerb = regexp.MustCompile(`^([A-Za-z]{0,4})(?: +|$)`)
 
@@ -194,94 +191,100 @@ func ftpWord(text string) (word string, arg int) {
 	return strings.ToUpper(m[1]), len(m[0])
 }
 
-// ftpReplies are the replies with an endpoint, and the commands that they answer.
-var ftpReplies = map[int]string{227: "PASV", 228: "LPSV", 229: "EPSV"}
+// passive are the commands that are answered by an endpoint. Which of the two a reply is for, nobody knows: clients and
+// servers mix them.
+func (c ftpCommand) passive() bool { return c.word == "PASV" || c.word == "EPSV" }
+
+func (c ftpCommand) login() bool { return c.word == "USER" || c.word == "PASS" || c.word == "ACCT" }
 
 var ftpCode = regexp.MustCompile(`^([1-6][0-9][0-9])(-| |$)`)
 
-// reply is a line of the server.
+// reply is a line of the server. What is none is skipped.
 func (t *ftpTalk) reply(line string, whole bool) {
-	code, more := 0, false
-	if m := ftpCode.FindStringSubmatch(line); m != nil {
-		code, _ = strconv.Atoi(m[1])
-		more = m[2] == "-"
-	}
-	if t.multi != 0 { // RFC 959, section 4.2: up to its code and a space
-		if code != t.multi || more {
+	begin := telnetLength(line)
+	m := ftpCode.FindStringSubmatch(line[begin:])
+	if t.multi != "" { // RFC 959, section 4.2: up to its code and a space
+		if m == nil || m[1] != t.multi || m[2] == "-" {
 			return
 		}
-		t.multi = 0
+		t.multi = ""
 	}
-	switch word := ftpReplies[code]; {
-	case code == 0:
-		t.x.off = t.x.off || !t.greeted
-	case more:
+	if m == nil {
+		return
+	}
+	switch code := m[1]; {
+	case m[2] == "-":
 		t.multi = code
 	case !t.greeted:
-		t.greeted = code == 220
-	case code < 200: // another one follows
-	case code == 234: // encrypted from here on
+		t.greeted = code[0] == '2'
+	case code[0] == '1': // another one follows
+		t.taken = true
+	case code == "234": // encrypted from here on
 		t.x.off = true
-	case word != "":
-		t.answer(line, whole, word)
-	case len(t.pending) > 0:
-		c := t.pending[0]
-		t.pending = t.pending[1:]
-		t.done(c, code)
+	case code == "227" || code == "229":
+		t.answer(line, begin, whole, code)
+	default:
+		t.done(code)
 	}
 }
 
-// done is a command that was answered.
-func (t *ftpTalk) done(c ftpCommand, code int) {
-	switch c.word {
-	case "USER", "PASS", "ACCT":
-		t.loggedIn = t.loggedIn || code == 230 || code == 232 || code == 202
-	case "REIN":
-		if code < 300 {
-			t.loggedIn = false
-			t.withdraw()
-		}
-	case "QUIT":
-		if code < 300 {
-			t.withdraw()
-		}
-	case "EPSV ALL":
-		t.epsvAll = t.epsvAll || code < 300
-	case "PORT", "EPRT":
-		if code >= 400 && t.announced == c.number {
-			t.withdraw()
-		}
+// done is a reply without an endpoint: to the oldest command that it can be for (RFC 1123, section 4.1.2.11: the first
+// digit counts). One that is positive can't be for PASV or EPSV.
+func (t *ftpTalk) done(code string) {
+	if i := slices.IndexFunc(t.pending, ftpCommand.login); i > 0 && code == "230" { // of no other command
+		t.pending = t.pending[i:]
+	}
+	refused := code[0] == '4' || code[0] == '5'
+	t.taken = t.taken || code[0] < '4'
+	i := slices.IndexFunc(t.pending, func(c ftpCommand) bool { return refused || !c.passive() })
+	if i < 0 {
+		return
+	}
+	c := t.pending[i]
+	t.pending = slices.Delete(slices.Clone(t.pending), i, i+1)
+	switch completed := code[0] == '2'; {
+	case c.login():
+		t.loggedIn = t.loggedIn || completed
+	case c.word == "REIN" && completed:
+		t.loggedIn = false
+		t.withdraw()
+	case c.word == "QUIT" && completed:
+		t.withdraw()
+	case c.word == "EPSV ALL":
+		t.epsvAll = t.epsvAll || completed
+	case (c.word == "PORT" || c.word == "EPRT") && refused && !t.taken && t.announced == c.number:
+		t.withdraw()
 	}
 }
 
 // answer is a reply with an endpoint. It is for the first command that can have it, whatever was left unanswered.
-func (t *ftpTalk) answer(line string, whole bool, word string) {
-	i := slices.IndexFunc(t.pending, func(c ftpCommand) bool { return c.word == word })
+func (t *ftpTalk) answer(line string, begin int, whole bool, code string) {
+	t.taken = true
+	i := slices.IndexFunc(t.pending, ftpCommand.passive)
 	if i < 0 {
 		return
 	}
 	t.pending = t.pending[i+1:]
-	e, at, ok := ftpFind(line, word)
-	if ok && whole && t.loggedIn && (!t.epsvAll || word == "EPSV") {
-		t.announce(1, at, e)
+	e, at, ok := ftpFind(line[begin:], code)
+	if ok && whole && t.loggedIn && (!t.epsvAll || code == "229") {
+		t.announce(1, begin+at, e)
 		t.announced = 0
 	}
 }
 
 // holds: the beginning of a line that may have to be changed waits.
 func (t *ftpTalk) holds(dir int, rest string) bool {
-	if t.skip[dir] || !t.k.translated(dir) {
+	if t.skip[dir] || t.late[dir] || !t.k.translated(dir) {
 		return false
 	}
+	rest = rest[telnetLength(rest):]
+	n := min(len(rest), 5)
 	if dir == 0 {
-		rest = rest[telnetLength(rest):]
-		n := min(len(rest), 5)
 		return t.acts() && n > 0 && (strings.EqualFold(rest[:n], "PORT "[:n]) || strings.EqualFold(rest[:n], "EPRT "[:n]))
 	}
-	for code, word := range ftpReplies {
-		begins := fmt.Sprint(code, " ")
-		n := min(len(rest), 4)
-		if rest[:n] == begins[:n] && (t.multi == 0 || t.multi == code) && t.waits(word) {
+	n = min(n, 4)
+	for _, code := range []string{"227", "229"} {
+		if n > 0 && rest[:n] == (code + " ")[:n] && (t.multi == "" || t.multi == code) && slices.ContainsFunc(t.pending, ftpCommand.passive) {
 			return true
 		}
 	}
@@ -302,14 +305,18 @@ func (t *ftpTalk) announce(dir, at int, e ftpEndpoint) {
 	t.withdraw()
 	k := t.k
 	inner, outer := k.ends(dir)
-	if !e.addr.IsValid() {
+	t.taken = false
+	switch {
+	case !e.addr.IsValid():
 		e.addr = outer
+	case dir == 1 && e.addr.IsUnspecified(): // the speaker
+		e.addr = inner
 	}
 	place := place{dir, t.line[dir] + at}
 	switch {
 	case e.addr != inner && e.addr != outer, e.addr.Is4() != inner.Is4(), e.port < 1024:
 		return
-	case k.translated(dir) && at < t.passed[dir]:
+	case k.translated(dir) && (t.late[dir] || at < t.passed[dir]):
 		return // has left already
 	}
 	c := k.once(place, func() choice {
@@ -324,7 +331,7 @@ func (t *ftpTalk) announce(dir, at int, e ftpEndpoint) {
 		}
 		return choice{number: x.to.Port(), ok: k.router.await(x, 1)}
 	})
-	if c.ok {
+	if c.ok && (e.addr != outer || c.number != e.port) {
 		t.x.edit(dir, place.at, e.text, e.with(outer, c.number))
 	}
 }

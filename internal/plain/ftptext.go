@@ -19,13 +19,19 @@ type ftpEndpoint struct {
 // ftpDelimiters: RFC 2428, section 2: any of ASCII 33 to 126; one that may stand in an address can't be told from it.
 var ftpDelimiters = regexp.MustCompile(`^[!-/:-@G-` + "`" + `g-~]$`)
 
-var sixNumbers = regexp.MustCompile(`^\d{1,3}(,\d{1,3}){5}`)
+var (
+	sixNumbers  = regexp.MustCompile(`^\d{1,3}(,\d{1,3}){5}`)
+	spacedOnes  = regexp.MustCompile(`^\d{1,3}(, *\d{1,3}){5}`) // as some servers write them
+	behindComma = regexp.MustCompile(`, +`)
+)
 
 // ftpNumbers reads h1,h2,h3,h4,p1,p2 (RFC 959, section 4.1.2) at the beginning of a text.
-func ftpNumbers(s string) (e ftpEndpoint, ok bool) {
-	e.text = sixNumbers.FindString(s)
+func ftpNumbers(s string) (e ftpEndpoint, ok bool) { return readNumbers(sixNumbers.FindString(s)) }
+
+func readNumbers(text string) (e ftpEndpoint, ok bool) {
+	e.text = text
 	var n [6]byte
-	for i, word := range strings.Split(e.text, ",") {
+	for i, word := range strings.Split(behindComma.ReplaceAllString(text, ","), ",") {
 		v, err := strconv.Atoi(word)
 		if err != nil || v > 255 || i > 5 {
 			return e, false
@@ -61,16 +67,16 @@ func ftpPort(s string) (uint16, bool) {
 }
 
 // ftpFind returns the first endpoint in a reply, and where it stands. Of 227 only the numbers are prescribed (RFC 1123,
-// section 4.1.2.6); that of 229 is (|||port|) (RFC 2428, section 3).
-func ftpFind(line, word string) (e ftpEndpoint, at int, ok bool) {
+// section 4.1.2.6), and servers put spaces between them; that of 229 is (|||port|) (RFC 2428, section 3).
+func ftpFind(line, code string) (e ftpEndpoint, at int, ok bool) {
 	for at = 4; at < len(line); at++ {
 		s := line[at:]
 		switch {
-		case word == "PASV" && digit(s[0]) && (at == 4 || !digit(line[at-1]) && line[at-1] != ','):
-			e, ok = ftpNumbers(s)
+		case code == "227" && digit(s[0]) && (at == 4 || !digit(line[at-1]) && line[at-1] != ','):
+			e, ok = readNumbers(spacedOnes.FindString(s))
 			rest := s[len(e.text):]
 			ok = ok && (rest == "" || !digit(rest[0]) && rest[0] != ',')
-		case word == "EPSV" && line[at-1] == '(' && ftpDelimiters.MatchString(s[:1]):
+		case code == "229" && line[at-1] == '(' && ftpDelimiters.MatchString(s[:1]):
 			w := strings.SplitN(s, s[:1], 5)
 			if len(w) != 5 || w[0]+w[1]+w[2] != "" || !strings.HasPrefix(w[4], ")") {
 				continue
@@ -91,6 +97,8 @@ func digit(c byte) bool { return c >= '0' && c <= '9' }
 func (e ftpEndpoint) with(addr netip.Addr, port uint16) string {
 	d := e.delim
 	switch {
+	case d == "" && addr.Is6(): // there is no room for it; the speaker's
+		return fmt.Sprintf("0,0,0,0,%d,%d", port>>8, port&255)
 	case d == "":
 		return fmt.Sprintf("%s,%d,%d", strings.ReplaceAll(addr.String(), ".", ","), port>>8, port&255)
 	case strings.HasPrefix(e.text, d+d):
@@ -104,7 +112,7 @@ func (e ftpEndpoint) with(addr netip.Addr, port uint16) string {
 // told reads the port that came out where the endpoint stood, if all of it did.
 func (e ftpEndpoint) told(out string) (port uint16, ok bool) {
 	if e.delim == "" {
-		o, ok := ftpNumbers(out)
+		o, ok := readNumbers(spacedOnes.FindString(out))
 		return o.port, ok && len(o.text) < len(out)
 	}
 	w := strings.Split(out, e.delim)
@@ -113,6 +121,9 @@ func (e ftpEndpoint) told(out string) (port uint16, ok bool) {
 	}
 	return ftpPort(w[3])
 }
+
+// telnetNegotiation is IAC SB to IAC SE, or what there is of it; a byte 255 within stands twice (RFC 855).
+var telnetNegotiation = regexp.MustCompile(`^\x{ff}\x{fa}(?s:[^\x{ff}]|\x{ff}[^\x{f0}])*(?:\x{ff}\x{f0}|\x{ff}?$)`)
 
 // telnetLength is how many bytes of a line are commands of Telnet that stand before one of FTP.
 func telnetLength(line string) (n int) {
@@ -125,7 +136,9 @@ func telnetLength(line string) (n int) {
 			n = min(n+3, len(line))
 		case c >= 240 && c < 250:
 			n += 2
-		default: // IAC, SB, or none: no command of FTP follows
+		case c == 250: // a negotiation, up to SE
+			n += len([]rune(telnetNegotiation.FindString(latin([]byte(line[n:])))))
+		default: // IAC, or none: no command of FTP follows
 			return n
 		}
 	}

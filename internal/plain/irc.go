@@ -35,6 +35,8 @@ func (k *control) readIRC() reading {
 			x.free[1] += len(e.data)
 		case e.kind == "joined" && e.dir == 0:
 			t.skip = true
+		case e.kind == "late" && e.dir == 0:
+			t.skip, x.free[0] = true, len(t.text)
 		}
 		if x.off {
 			break

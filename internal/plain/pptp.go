@@ -70,7 +70,8 @@ type pptpTalk struct {
 	k       *control
 	x       *reading
 	text    [2][]byte
-	at      [2]int // where the present message begins
+	at      [2]int  // where the present message begins
+	late    [2]bool // a part of it has left, so nothing comes of it
 	fins    [2]bool
 	session string // idle, opening, open, stopping, closed
 	grace   time.Duration
@@ -96,6 +97,8 @@ func (k *control) readPPTP() reading {
 		switch e.kind {
 		case "said":
 			t.hear(e.dir, e.data)
+		case "late":
+			t.late[e.dir], x.free[e.dir] = true, len(t.text[e.dir])
 		case "tick":
 			t.tick()
 		case "reset":
@@ -125,16 +128,20 @@ func (t *pptpTalk) hear(dir int, data []byte) {
 			break
 		}
 		if len(b) < d.decides() {
-			if d.own != 0 && t.k.translated(dir) || d.peer != 0 && t.k.translated(1-dir) {
+			if !t.late[dir] && (d.own != 0 && t.k.translated(dir) || d.peer != 0 && t.k.translated(1-dir)) {
 				t.x.free[dir] = max(t.x.free[dir], t.at[dir]+12)
 				return
 			}
 			break
 		}
-		if t.message(dir, kind, d, b); t.k.newest {
+		if !t.late[dir] {
+			t.message(dir, kind, d, b)
+		}
+		if t.k.newest {
 			t.k.router.sweepCalls(t.k, t.calls)
 		}
 		t.at[dir] += size
+		t.late[dir] = false
 	}
 	t.x.free[dir] = max(t.x.free[dir], len(t.text[dir]))
 }

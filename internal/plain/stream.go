@@ -12,7 +12,7 @@ const (
 	mostWaiting = 4       // pieces
 	mostBytes   = 8 << 10 // of all of them
 	waitsMost   = 2 * time.Second
-	heldMost    = 60 * time.Second
+	heldMost    = 2 * time.Second // that a helper waits for more
 )
 
 // speech is what one end of a control connection has said. Places are counted from its first byte on.
@@ -22,7 +22,8 @@ type speech struct {
 	bytes   []byte // that arrived in order
 	ended   bool   // no more is read, and all passes
 	waiting []piece
-	stuck   bool // some of bytes may not leave
+	stuck   bool // some of bytes may not leave: those from stuckAt on
+	stuckAt int
 	since   time.Duration
 	acked   int // as far as its receiver has it
 }
@@ -139,11 +140,11 @@ func (k *control) listen(dir int, p piece) {
 		s.ended = true
 		k.tell(event{kind: "fin", dir: dir})
 	}
-	switch stuck := !s.ended && k.reading.free[dir] < len(s.bytes); {
-	case !stuck:
+	switch free := k.reading.free[dir]; {
+	case s.ended || free >= len(s.bytes):
 		s.stuck = false
-	case !s.stuck:
-		s.stuck, s.since = true, k.router.now
+	case !s.stuck || s.stuckAt != free:
+		s.stuck, s.stuckAt, s.since = true, free, k.router.now
 	}
 }
 

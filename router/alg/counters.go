@@ -21,13 +21,15 @@ const (
 	CountReserveFailed = "reserve-failed"        // no outside port or call ID was free
 	CountDesync        = "desync"                // the helper gave a stream up, or the kit did
 	CountHeld          = "held"                  // segments that waited
+	CountLetGo         = "let-go"                // times that held bytes left unread: too long, or beyond the window
 	CountDrops         = "drops"                 // packets refused
 	CountPanics        = "panics"
 )
 
 var countNames = []string{
 	CountAttached, CountDetached, CountEdits, CountCreated, CountMatched, CountExpired, CountRefusedBusy,
-	CountRefusedFull, CountRefusedHost, CountRefusedMaster, CountReserveFailed, CountDesync, CountHeld, CountDrops, CountPanics,
+	CountRefusedFull, CountRefusedHost, CountRefusedMaster, CountReserveFailed, CountDesync, CountHeld, CountLetGo,
+	CountDrops, CountPanics,
 }
 
 // maxCounters bounds what a helper may name.

@@ -30,7 +30,13 @@ type flow struct {
 	carry    []byte           // [base, next)
 	overflow []conntrack.Edit // behind those of the list; they bound released
 	held     []held           // in order of their numbers
-	since    conntrack.Time   // from when on released has been behind next; 0: it isn't
+	since    conntrack.Time   // from when on the helper holds what begins at base; 0: it doesn't
+	full     conntrack.Time   // from when on edits have waited in overflow; 0: there are none
+
+	// What the receiver told last.
+	offered bool
+	acked   uint32
+	window  uint16 // unscaled
 }
 
 func before(a, b uint32) bool { return int32(a-b) < 0 }
@@ -75,6 +81,7 @@ func (f *flow) feed(st *state, dir conntrack.Direction, data []byte) {
 	}
 	f.next += uint32(len(data))
 	f.hold = false
+	began := f.base
 	for len(b) > 0 {
 		var r Result
 		st.guard(func() { r = st.stream.Stream(st, dir, b) })
@@ -96,7 +103,14 @@ func (f *flow) feed(st *state, dir conntrack.Direction, data []byte) {
 	}
 	f.carry = append(f.carry[:0], b...)
 	f.hold = f.hold && len(b) > 0
-	f.release(st)
+	if !f.hold {
+		f.since = 0
+	} else if f.since == 0 || f.base != began {
+		f.since = max(st.now, 1)
+	}
+	if f.release(st); f.blocked(st, dir) {
+		f.letGo(st, dir)
+	}
 }
 
 // take checks what the helper made of b, which begins at base, and notes it. A result that contradicts itself, or
@@ -187,10 +201,10 @@ func (f *flow) release(st *state) {
 	}
 	f.released = most(f.released, to)
 	switch {
-	case f.released == f.next:
-		f.since = 0
-	case f.since == 0:
-		f.since = max(st.now, 1)
+	case len(f.overflow) == 0:
+		f.full = 0
+	case f.full == 0:
+		f.full = max(st.now, 1)
 	}
 }
 
@@ -211,13 +225,13 @@ func (f *flow) admit(st *state, dir conntrack.Direction) {
 
 // open lets all leave that there is or comes.
 func (f *flow) open(st *state) {
-	f.done, f.since = true, 0
+	f.done, f.since, f.full = true, 0, 0
 	f.carry, f.overflow = nil, nil
 }
 
 // finish is the end of a direction.
 func (f *flow) finish(st *state, dir conntrack.Direction) {
-	f.hold = false
+	f.hold, f.since = false, 0
 	f.release(st)
 	if len(f.overflow) > 0 {
 		return // the FIN waits with them, and is sent again

@@ -14,7 +14,8 @@ const (
 	maxHeldBytes    = 8 << 10              // of a direction, headers not counted
 	maxHeldTotal    = 16 << 20             // bytes, of all connections
 	maxHeldTime     = conntrack.Time(2e9)  // ns; a sender tries again in about a second (RFC 6298, section 2)
-	maxStall        = conntrack.Time(60e9) // ns that a helper may hold bytes at all; then it is taken off
+	maxHold         = conntrack.Time(2e9)  // ns that a helper may hold bytes before it gets more of them
+	maxStall        = conntrack.Time(60e9) // ns that edits may wait for room; then the helper is taken off
 )
 
 // held is the part of a segment that waits, in memory of its own. It leaves with the headers of the segment that lets
@@ -126,13 +127,45 @@ func (f *flow) expire(st *state) {
 	}
 }
 
-// stalled reports whether the helper has held bytes for too long.
-func (f *flow) stalled(now conntrack.Time) bool { return f.since != 0 && f.since+maxStall <= now }
+// stalled reports whether edits have waited for room for too long.
+func (f *flow) stalled(now conntrack.Time) bool { return f.full != 0 && f.full+maxStall <= now }
 
-// deadline returns when expire or stalled has something to say, 0 for never.
+// overdue reports whether the helper has held bytes for too long.
+func (f *flow) overdue(now conntrack.Time) bool { return f.since != 0 && f.since+maxHold <= now }
+
+// blocked reports whether no more can come before what the helper holds has left: its receiver has all that is before it,
+// and the sender may not send beyond the window that it offers (RFC 9293, section 3.8.6). A closed window may open again,
+// and says nothing.
+func (f *flow) blocked(st *state, dir conntrack.Direction) bool {
+	if !f.hold || !f.offered || f.window == 0 || f.acked != f.base {
+		return false
+	}
+	scales, known := st.kit.table.WindowScales(st.id)
+	return known && !before(f.next, f.acked+uint32(f.window)<<scales[1-dir])
+}
+
+// letGo lets leave what the helper holds.
+func (f *flow) letGo(st *state, dir conntrack.Direction) {
+	st.helper.counters.add(CountLetGo)
+	y, ok := st.stream.(Yielder)
+	if !ok {
+		st.desync("held for too long")
+		return
+	}
+	f.hold, f.since = false, 0
+	st.guard(func() { y.LetGo(st, dir) })
+	if !st.detached {
+		f.release(st)
+	}
+}
+
+// deadline returns when expire, stalled or overdue has something to say, 0 for never.
 func (f *flow) deadline() (at conntrack.Time) {
-	if f.since != 0 {
-		at = f.since + maxStall
+	if f.full != 0 {
+		at = f.full + maxStall
+	}
+	if t := f.since + maxHold; f.since != 0 && (at == 0 || t < at) {
+		at = t
 	}
 	for i := range f.held {
 		if t := f.held[i].at + maxHeldTime; at == 0 || t < at {

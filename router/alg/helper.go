@@ -65,11 +65,19 @@ type Adopter interface {
 	Adopt(m Master, dir conntrack.Direction)
 }
 
+// Yielder is what a Stream is besides when it can go on after bytes that it holds have left all the same; any other is
+// taken off then.
+type Yielder interface {
+	// LetGo is called when what the helper holds of a direction leaves as it is: no more has come for 2 s, or the
+	// receiver's window has no room for more. It can't be edited after that, and what it says must open nothing.
+	LetGo(m Master, dir conntrack.Direction)
+}
+
 // Result is what a Stream makes of its bytes.
 type Result struct {
 	Consumed int    // bytes of b that are done with; they may leave, edited
 	Edits    []Edit // within b[:Consumed], in order, not overlapping; the slice may be reused at the next call
-	Hold     bool   // the bytes behind Consumed must not leave before more has come; the kit bounds bytes and time
+	Hold     bool   // the bytes behind Consumed must not leave before more has come; the kit bounds bytes and time, see [Yielder]
 	Detach   bool   // the stream is not, or no more, understood: pass all from here on and never call again
 }
 

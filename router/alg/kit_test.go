@@ -179,34 +179,6 @@ func TestInsertions(t *testing.T) {
 	}
 }
 
-// TestHeldTooLong: copies of what is held go after two seconds and come again; a helper that holds on is taken off.
-func TestHeldTooLong(t *testing.T) {
-	w := open(t, "")
-	w.say("HEL")
-	if w.ends[1].next != 0 || w.kit.held.Load() != 3 {
-		t.Fatalf("%d arrived, %d held", w.ends[1].next, w.kit.held.Load())
-	}
-	w.now += maxHeldTime
-	w.kit.Tick(w.now)
-	if w.kit.held.Load() != 0 {
-		t.Errorf("%d bytes held after the time", w.kit.held.Load())
-	}
-	w.say("LO 1\n")
-	if w.ends[1].next != 0 {
-		t.Errorf("%d bytes in order, the first are lost", w.ends[1].next)
-	}
-	w.settle(0, func(n int) int { return n })
-	w.want(1)
-
-	w.say("HEL")
-	w.now += maxStall
-	w.kit.Tick(w.now)
-	w.data(0, w.ends[0].acked, w.ends[0].sent, packet.Meta{}, nil)
-	if got := string(w.ends[1].got); got != "HELLO outside.example\nHEL" || w.count(CountDesync) != 1 {
-		t.Errorf("got %q, desync %d", got, w.count(CountDesync))
-	}
-}
-
 // TestManyEdits: more edits than the list holds wait until acknowledgements make room.
 func TestManyEdits(t *testing.T) {
 	w := open(t, strings.Repeat("HELLO 1\n", 500))

@@ -96,6 +96,9 @@ func (p *part) acknowledge() {
 		} else if after(ack, f.released) {
 			return // of what has not left: not to be believed
 		}
+		if !f.offered || !before(ack, f.acked) {
+			f.offered, f.acked, f.window = true, ack, p.hdr.Window()
+		}
 	}
 	if n := edits.Pending(); n > 0 {
 		st.kit.table.AckEdits(st.ext, from, p.hdr.Ack())
@@ -103,7 +106,9 @@ func (p *part) acknowledge() {
 			f.floor, f.floored = ack, true
 		}
 	}
-	f.admit(st, from)
+	if f.admit(st, from); f.blocked(st, from) {
+		f.letGo(st, from)
+	}
 }
 
 // reset ends both streams.

@@ -89,7 +89,7 @@ func TestRetransmitOtherCuts(t *testing.T) {
 // TestPartialAcks: with each byte acknowledged in turn, all retransmissions agree with what was sent.
 func TestPartialAcks(t *testing.T) {
 	const s = "x\nHELLO 10.1.2.3\nCUT\nHELLO q\nyy\n"
-	out := toyStreamOf([]byte(s), newToy().name)
+	out := toyStreamOf([]byte(s), newToy().name, nil)
 	for n := range len(out) + 1 {
 		w := open(t, s)
 		w.data(0, 0, len(s), packet.Meta{}, nil)

@@ -60,8 +60,9 @@ func (st *state) tick() {
 		f := &st.flows[i]
 		f.expire(st)
 		if f.stalled(st.now) {
-			st.desync("held for too long")
-			return
+			st.desync("edits waited for too long")
+		} else if f.overdue(st.now) {
+			f.letGo(st, conntrack.Direction(i))
 		}
 	}
 	if st.wake == 0 || st.wake > st.now {

@@ -61,6 +61,7 @@ type toyStream struct {
 	onTick     func(m Master)
 	edits      []Edit
 	oneAtATime bool
+	late       [2]map[int]bool // lines that were let go, by where they begin in read
 }
 
 const toyLine = 200 // bytes that a line may have
@@ -74,7 +75,7 @@ func (s *toyStream) Stream(m Master, dir conntrack.Direction, b []byte) (r Resul
 			if len(rest) > toyLine {
 				r.Detach = true
 			}
-			r.Hold = toyHolds(rest)
+			r.Hold = toyHolds(rest) && !s.isLate(dir, r.Consumed)
 			break
 		}
 		line := rest[:n]
@@ -85,7 +86,7 @@ func (s *toyStream) Stream(m Master, dir conntrack.Direction, b []byte) (r Resul
 			r.Consumed, r.Detach = r.Consumed+n, true
 			break
 		}
-		if from, to, ok := toyEdit(line, s.name); ok {
+		if from, to, ok := toyEdit(line, s.name); ok && !s.isLate(dir, r.Consumed) {
 			s.edits = append(s.edits, Edit{Off: r.Consumed + from, Len: n - 1 - from, New: to})
 			if from == 0 {
 				s.edits[len(s.edits)-1].Len = n
@@ -104,6 +105,19 @@ func (s *toyStream) Stream(m Master, dir conntrack.Direction, b []byte) (r Resul
 	s.read[dir] = append(s.read[dir], b[:r.Consumed]...)
 	m.Count("messages")
 	return r
+}
+
+// isLate reports whether the line that begins at is one that was let go.
+func (s *toyStream) isLate(dir conntrack.Direction, at int) bool {
+	return s.late[dir][len(s.read[dir])+at]
+}
+
+// LetGo implements Yielder.
+func (s *toyStream) LetGo(_ Master, dir conntrack.Direction) {
+	if s.late[dir] == nil {
+		s.late[dir] = map[int]bool{}
+	}
+	s.late[dir][len(s.read[dir])] = true
 }
 
 func (s *toyStream) open(m Master, dir conntrack.Direction, port uint16) {
@@ -129,21 +143,24 @@ func toyEdit(line, name []byte) (from int, to []byte, ok bool) {
 	return 0, nil, false
 }
 
-// toyStreamOf is the oracle: what the whole stream becomes.
-func toyStreamOf(b, name []byte) (out []byte) {
-	for len(b) > 0 {
+// toyStreamOf is the oracle: what the whole stream becomes. The lines that begin at some places were let go.
+func toyStreamOf(b, name []byte, late map[int]bool) (out []byte) {
+	for at := 0; len(b) > 0; {
 		n := bytes.IndexByte(b, '\n') + 1
 		if n == 0 {
 			return append(out, b...)
 		}
-		switch from, to, ok := toyEdit(b[:n], name); {
+		from, to, ok := toyEdit(b[:n], name)
+		switch {
+		case late[at]:
+			out = append(out, b[:n]...)
 		case ok && from == 0:
 		case ok:
 			out = append(append(append(out, b[:from]...), to...), '\n')
 		default:
 			out = append(out, b[:n]...)
 		}
-		b = b[n:]
+		b, at = b[n:], at+n
 	}
 	return out
 }

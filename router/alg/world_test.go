@@ -27,9 +27,11 @@ type world struct {
 	room  int
 	drops int // segments that the kit refused
 	ends  [2]*end
-	out   []frame // what left at the last send
-	conn  conntrack.Conn
-	reuse []byte
+
+	unscaled bool    // neither end scales its windows
+	out      []frame // what left at the last send
+	conn     conntrack.Conn
+	reuse    []byte
 }
 
 // frame is a packet that left.
@@ -96,6 +98,9 @@ func (w *world) connect() {
 	w.t.Helper()
 	a, b := w.ends[0], w.ends[1]
 	opts := []byte{2, 4, 5, 180, 3, 3, 7, 4, 2, 1, 1, 1}
+	if w.unscaled {
+		opts = opts[:4]
+	}
 	w.raw(0, testpkt.TCP{Seq: a.isn, Flags: packet.FlagSYN, Options: opts}, packet.Meta{})
 	w.raw(1, testpkt.TCP{Seq: b.isn, Ack: a.isn + 1, Flags: packet.FlagSYN | packet.FlagACK, Options: opts}, packet.Meta{})
 	w.raw(0, testpkt.TCP{Seq: a.isn + 1, Ack: b.isn + 1, Flags: packet.FlagACK}, packet.Meta{})
@@ -366,7 +371,7 @@ func (w *world) settle(side int, cut func(left int) int) {
 // want compares what an end has got with what the other end's stream becomes.
 func (w *world) want(side int) {
 	w.t.Helper()
-	want := toyStreamOf(w.ends[1-side].stream, w.toy.name)
+	want := toyStreamOf(w.ends[1-side].stream, w.toy.name, w.toy.streams[0].late[1-side])
 	if got := w.ends[side].got; !bytes.Equal(got, want) || w.ends[side].next != len(want) {
 		w.t.Fatalf("end %d got %q (%d in order), want %q", side, got, w.ends[side].next, want)
 	}

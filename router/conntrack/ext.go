@@ -1,6 +1,10 @@
 package conntrack
 
-import "sync"
+import (
+	"sync"
+
+	"github.com/natrouter/natrouter/router/packet"
+)
 
 // Ext is the state of a connection that few have. It lives as long as the connection and is handed out with [Dead].
 // Mu is the connection's own lock, the first in the lock order: hold it while using the fields, and take no other
@@ -81,4 +85,18 @@ func (s *shard) shift(slot uint32, dir Direction) *seqShift {
 		return &both[dir]
 	}
 	return nil
+}
+
+// WindowScales returns by how many bits the windows that the ends of a TCP connection offer are scaled, by the direction
+// in which the end sends (RFC 7323, section 2); not in its SYN. false: there is no such connection, or it was joined in
+// its middle, so that nobody knows.
+func (t *Table) WindowScales(id Handle) (scales [2]uint8, known bool) {
+	t.locked(id, func(s *shard, _ uint32, e *entry) {
+		if uint8(e.kind) != packet.ProtoTCP {
+			return
+		}
+		sides := &s.tcp.at(e.l4).side
+		scales, known = [2]uint8{sides[0].scale, sides[1].scale}, (sides[0].flags|sides[1].flags)&sideLiberal == 0
+	})
+	return scales, known
 }

@@ -14,7 +14,8 @@ import (
 type Conn struct {
 	ID     conntrack.Handle
 	Tuples [2]conntrack.Tuple
-	Drops  int // segments that the router refused
+	Drops  int       // segments that the router refused
+	Window [2]uint16 // that an end offers, by the direction it sends in, to be scaled by 7 bits; 0: a large one
 
 	w    *World
 	ends [2]*end // by the direction that they send in
@@ -74,7 +75,7 @@ func segment(b []byte) packet.TCP {
 func (c *Conn) deliver(dir conntrack.Direction, p testpkt.TCP, m packet.Meta) (all [][]byte) {
 	c.w.t.Helper()
 	e, other := c.ends[dir], c.ends[1-dir]
-	p.Src, p.Dst, p.DF = e.addr, e.peer, true
+	p.Src, p.Dst, p.DF, p.Win = e.addr, e.peer, true, c.Window[dir]
 	out, reason := c.w.Send(p.Bytes(), m)
 	if reason != packet.NotDropped {
 		c.Drops++

@@ -33,12 +33,13 @@ type endpoint struct {
 
 // argument reads the argument of a command, which is the endpoint and nothing else.
 func (f form) argument(b []byte, at int) (endpoint, bool) {
-	e, ok := f.read(b, at)
+	e, ok := f.read(b, at, false)
 	return e, ok && e.end == len(b)
 }
 
 // find reads the endpoint in the text of a reply: the first there is. RFC 1123, section 4.1.2.6: the text of a 227 reply
-// varies, and parentheses may be missing; those of 229 are prescribed (RFC 2428, section 3).
+// varies, parentheses may be missing, and servers put spaces behind its commas; what 229 has around its port is prescribed
+// (RFC 2428, section 3).
 func (f form) find(text []byte) (endpoint, bool) {
 	for i := range text {
 		switch {
@@ -46,11 +47,11 @@ func (f form) find(text []byte) (endpoint, bool) {
 			if text[i] != '(' {
 				continue
 			}
-			if e, ok := f.read(text, i+1); ok && e.end < len(text) && text[e.end] == ')' {
+			if e, ok := f.read(text, i+1, true); ok && e.end < len(text) && text[e.end] == ')' {
 				return e, true
 			}
 		case isDigit(text[i]) && (i == 0 || !inNumbers(text[i-1])):
-			if e, ok := f.read(text, i); ok && (e.end == len(text) || !inNumbers(text[e.end])) {
+			if e, ok := f.read(text, i, true); ok && (e.end == len(text) || !inNumbers(text[e.end])) {
 				return e, true
 			}
 		}
@@ -63,34 +64,36 @@ func isDigit(c byte) bool { return '0' <= c && c <= '9' }
 // inNumbers reports whether a byte beside numbers makes them a part of something else.
 func inNumbers(c byte) bool { return isDigit(c) || c == ',' }
 
-// read reads an endpoint that begins at text[at].
-func (f form) read(text []byte, at int) (endpoint, bool) {
+// read reads an endpoint that begins at text[at]. spaced lets spaces stand behind its commas.
+func (f form) read(text []byte, at int, spaced bool) (endpoint, bool) {
 	e := endpoint{form: f, at: at}
 	switch f {
 	case short:
 		var n [6]byte
 		var ok bool
-		if e.end, ok = numbers(text, at, n[:]); !ok {
+		if e.end, ok = numbers(text, at, n[:], spaced); !ok {
 			return e, false
 		}
 		e.addr, e.port = netip.AddrFrom4([4]byte(n[:4])), uint16(n[4])<<8|uint16(n[5])
 		return e, e.port != 0
 	case long:
-		return e, e.readLong(text)
+		return e, e.readLong(text, spaced)
 	case extended:
 		return e, e.readExtended(text)
 	}
 	return e, e.readPort(text)
 }
 
-// numbers reads len(n) decimal numbers of one to three digits and at most 255, with commas between.
-func numbers(text []byte, at int, n []byte) (end int, ok bool) {
+// numbers reads len(n) decimal numbers of one to three digits and at most 255, with commas between, and spaces behind
+// those if spaced.
+func numbers(text []byte, at int, n []byte, spaced bool) (end int, ok bool) {
 	for i := range n {
 		if i > 0 {
 			if at == len(text) || text[at] != ',' {
 				return at, false
 			}
-			at++
+			for at++; spaced && at < len(text) && text[at] == ' '; at++ {
+			}
 		}
 		v, next := decimal(text, at, 3)
 		if next == at || v > 255 {
@@ -113,9 +116,9 @@ func decimal(text []byte, at, most int) (v, next int) {
 	return v, next
 }
 
-func (e *endpoint) readLong(text []byte) bool {
+func (e *endpoint) readLong(text []byte, spaced bool) bool {
 	var n [2 + 16 + 1 + 2]byte // the longest: IPv6
-	if _, ok := numbers(text, e.at, n[:2]); !ok {
+	if _, ok := numbers(text, e.at, n[:2], spaced); !ok {
 		return false
 	}
 	hal := 4
@@ -124,7 +127,7 @@ func (e *endpoint) readLong(text []byte) bool {
 	}
 	var ok bool
 	all := n[:2+hal+3]
-	if e.end, ok = numbers(text, e.at, all); !ok || n[0] != lprtIPv4 && n[0] != lprtIPv6 || int(n[1]) != hal || all[2+hal] != 2 {
+	if e.end, ok = numbers(text, e.at, all, spaced); !ok || n[0] != lprtIPv4 && n[0] != lprtIPv6 || int(n[1]) != hal || all[2+hal] != 2 {
 		return false
 	}
 	e.addr, ok = netip.AddrFromSlice(all[2 : 2+hal])
@@ -180,11 +183,15 @@ func (e *endpoint) readNumber(text []byte, at int) bool {
 	return true
 }
 
-// text returns the endpoint in the same form with another address and port.
+// text returns the endpoint in the same form with another address and port. For an IPv6 address, which the short form has
+// no room for, 0,0,0,0 stands: some servers reply so to PASV over IPv6.
 func (e *endpoint) text(addr netip.Addr, port uint16) []byte {
 	var b []byte
 	switch e.form {
 	case short:
+		if !addr.Is4() {
+			addr = netip.IPv4Unspecified()
+		}
 		b = appendNumbers(b, addr.AsSlice()...)
 		return appendNumbers(append(b, ','), byte(port>>8), byte(port))
 	case long:

@@ -111,7 +111,7 @@ var attacks = map[string]attack{
 		lines: say("STOR "+strings.Repeat("x", 507)+portLine, ""),
 	},
 	"a command behind a NUL": {
-		place: clientInside, login: true, left: true, port: 5000, lines: say("\x00"+portLine, ""),
+		place: clientInside, login: true, port: 5000, lines: say("\x00"+portLine, ""),
 	},
 	"encrypted, with a command in it": {
 		place: clientInside, login: true, left: true, counter: "encrypted", port: 5000,

@@ -7,13 +7,14 @@ import (
 	"github.com/natrouter/natrouter/router/conntrack"
 )
 
-// Telnet commands (RFC 854): they may stand before a command of FTP, as IAC IP IAC DM before ABOR (RFC 959, section 4.1.3).
+// Telnet commands (RFC 854): they may stand before a command of FTP, as IAC IP IAC DM before ABOR (RFC 959, section 4.1.3),
+// and before a reply, from servers that negotiate.
 const (
-	iac         = 255 // begins a Telnet command; twice: a byte 255
-	telnetDont  = 254 // it and those down to telnetWill are followed by an option
-	telnetWill  = 251
-	telnetSB    = 250 // begins a negotiation of any length
-	telnetFirst = 240
+	iac        = 255 // begins a Telnet command; twice: a byte 255
+	telnetDont = 254 // it and those down to telnetWill are followed by an option
+	telnetWill = 251
+	telnetSB   = 250 // begins a negotiation of any length, up to telnetSE
+	telnetSE   = 240 // the first of them
 )
 
 // telnet returns where the text begins behind Telnet commands, len(b) where it has not begun yet.
@@ -24,13 +25,28 @@ func telnet(b []byte) (at int) {
 			switch c := b[at+1]; {
 			case c >= telnetWill && c <= telnetDont:
 				size = 3
-			case c == iac || c == telnetSB || c < telnetFirst:
-				return at // no command of FTP follows that we would know
+			case c == telnetSB:
+				size = negotiation(b[at:])
+			case c == iac || c < telnetSE:
+				return at // text, and no command or reply of FTP
 			}
 		}
 		at = min(at+size, len(b))
 	}
 	return at
+}
+
+// negotiation returns how long the negotiation is that b begins with; all of b if it has no end there.
+func negotiation(b []byte) int {
+	for at := 2; at+1 < len(b); at++ {
+		if b[at] != iac {
+			continue
+		}
+		if at++; b[at] == telnetSE { // another byte: a byte 255 stands twice
+			return at + 1
+		}
+	}
+	return len(b)
 }
 
 // mostVerb is how long a command's word is (RFC 959, section 5.3).
@@ -55,13 +71,13 @@ func verb(text []byte) (word [mostVerb]byte, n int, arg int) {
 func opens(word string) bool {
 	switch word {
 	case "USER", "AUTH", "HOST", "FEAT", "SYST", "OPTS", "LANG", "CLNT", "CSID", "NOOP", "HELP", "STAT", "PBSZ", "PROT",
-		"ADAT", "QUIT":
+		"ADAT", "QUIT", "OPEN", "SITE": // the last two to a proxy: which server
 		return true
 	}
 	return false
 }
 
-// kindOf returns what a command is, and the form of the endpoint in it or in its reply.
+// kindOf returns what a command is, and the form of the endpoint in it.
 func (s *stream) kindOf(word string, arg []byte) (kind, form) {
 	switch word {
 	case "USER", "PASS", "ACCT":
@@ -77,18 +93,18 @@ func (s *stream) kindOf(word string, arg []byte) (kind, form) {
 	case "EPRT":
 		return active, extended
 	case "PASV":
-		return pasv, short
+		return passive, 0
 	case "EPSV":
-		if bytes.EqualFold(bytes.TrimRight(arg, " "), []byte("ALL")) {
+		if bytes.EqualFold(arg, []byte("ALL")) {
 			return epsvAll, 0
 		}
-		return epsv, portOnly
+		return passive, 0
 	}
 	switch {
 	case word == "LPRT" && s.settings.lprt:
 		return active, long
 	case word == "LPSV" && s.settings.lprt:
-		return lpsv, long
+		return passive, 0
 	}
 	return other, 0
 }
@@ -98,12 +114,12 @@ func (s *stream) command(m alg.Master, at int, text []byte, whole bool) {
 	begin := telnet(text)
 	word, n, arg := verb(text[begin:])
 	switch {
+	case len(text) == begin: // an empty line, which nothing needs to answer
+		return
 	case !s.greeted:
 		s.give(m, "client-first")
 		return
 	case s.opened:
-	case len(text) == begin: // an empty line
-		return
 	case !whole || !opens(string(word[:n])):
 		s.give(m, "not-ftp")
 		return

@@ -12,6 +12,7 @@ import (
 type data struct {
 	id       conntrack.ExpectID // 0: none
 	command  uint32             // number of the command that announced it, 0: a reply did
+	taken    bool               // something positive was replied since: a refusal is about something else
 	outside  netip.Addr         // with port: what is reserved for it; not valid: nothing
 	port     uint16
 	tokens   int64          // announcements that may come at once
@@ -59,8 +60,12 @@ func (s *stream) withdraw(m alg.Master) {
 func (s *stream) announce(m alg.Master, dir conntrack.Direction, e *endpoint, at int) {
 	s.withdraw(m)
 	own := &s.ends[dir]
-	if e.form == portOnly {
+	s.data.taken = false
+	switch {
+	case e.form == portOnly:
 		e.addr = own.outer
+	case dir == conntrack.Reply && e.addr.IsUnspecified(): // the speaker, as clients take it
+		e.addr = own.inner
 	}
 	third := e.addr != own.inner && e.addr != own.outer
 	if why := s.forbids(m, dir, e, third); why != "" {
@@ -72,7 +77,7 @@ func (s *stream) announce(m alg.Master, dir conntrack.Direction, e *endpoint, at
 	case third:
 		outside = e.addr
 	case own.translated():
-		if e.at < s.lines[dir].passed {
+		if l := &s.lines[dir]; l.late || e.at < l.passed {
 			s.refuse(m, "not-held")
 			return
 		}

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/natrouter/natrouter/router/alg"
@@ -83,6 +84,7 @@ type feeder struct {
 	off     bool
 	pending [2][]byte // not consumed
 	left    [2]int    // bytes of pending that have left already
+	holds   [2]bool   // the helper wants more first
 	out     [2][]byte // with what is left over of pending: all that was said
 }
 
@@ -110,6 +112,15 @@ func (f *feeder) feed(dir conntrack.Direction, b []byte) {
 	if !hold {
 		f.left[dir] = len(f.pending[dir])
 	}
+	f.holds[dir] = hold && len(f.pending[dir]) > 0
+}
+
+// letGo lets what waits leave.
+func (f *feeder) letGo(dir conntrack.Direction) {
+	if f.holds[dir] && !f.off {
+		f.stream.(alg.Yielder).LetGo(f.m, dir)
+		f.left[dir], f.holds[dir] = len(f.pending[dir]), false
+	}
 }
 
 // setting is what a case is about, by bits: which end is translated, the family, options.
@@ -128,7 +139,8 @@ func setting(bits uint8) ([2]end, map[string]any) {
 	return ends, map[string]any{"lprt": bits&8 != 0, "loose": algtest.Ranges("192.0.2.66/32")}
 }
 
-// compare gives what two ends say, cut as cuts says, to the helper and to the slow one. It returns how many connections
+// compare gives what two ends say to the helper and to the slow one, cut as cuts says: in each the direction and how many
+// bytes come next; none: what waits is let go. It returns how many connections
 // were awaited, and whether the helper read to the end.
 func compare(t algtest.T, bits uint8, streams [2][]byte, cuts []byte) (awaited int, whole bool) {
 	t.Helper()
@@ -143,8 +155,13 @@ func compare(t algtest.T, bits uint8, streams [2][]byte, cuts []byte) (awaited i
 	step := func(dir, n int) {
 		piece := streams[dir][:n]
 		streams[dir] = streams[dir][n:]
-		s.arrive(dir, latin1(piece))
-		f.feed(conntrack.Direction(dir), piece)
+		if n == 0 {
+			s.letGo(dir)
+			f.letGo(conntrack.Direction(dir))
+		} else {
+			s.arrive(dir, latin1(piece))
+			f.feed(conntrack.Direction(dir), piece)
+		}
 		for d := range 2 {
 			if got, want := f.out[d], bytesOf(s.out[d]); !f.off && (!bytes.Equal(got, want) || f.left[d] != s.gone[d] && len(f.pending[d]) > 0) {
 				t.Fatalf("bits %d, direction %d, after %q:\n got %q, %d of %q\nwant %q, %d of %q", bits, d, piece, got, f.left[d], f.pending[d], want, s.gone[d], s.line[d])
@@ -159,9 +176,7 @@ func compare(t algtest.T, bits uint8, streams [2][]byte, cuts []byte) (awaited i
 	}
 	for _, c := range cuts {
 		dir := int(c & 1)
-		if n := min(len(streams[dir]), 1+int(c>>1)); n > 0 {
-			step(dir, n)
-		}
+		step(dir, min(len(streams[dir]), int(c>>1)))
 	}
 	for dir := range 2 {
 		if len(streams[dir]) > 0 {
@@ -185,17 +200,21 @@ func conversation(r *rand.Rand, bits uint8, turns int) (streams [2][]byte, cuts 
 	said := 0 // cuts of the other direction so far
 	say := func(dir int, text string) {
 		for len(text) > 0 { // cut as it is said, so that the order of the two is kept
-			n := min(len(text), 1+r.IntN(128))
+			n := min(len(text), 1+r.IntN(127))
 			streams[dir] = append(streams[dir], text[:n]...)
-			cuts = append(cuts, byte((n-1)<<1|dir))
+			if cuts = append(cuts, byte(n<<1|dir)); r.IntN(60) == 0 {
+				cuts = append(cuts, byte(dir))
+			}
 			text = text[n:]
 			said++
 		}
 	}
-	eol := func() string { return []string{"\r\n", "\r\n", "\r\n", "\n", "\r\r\n"}[r.IntN(5)] }
+	eol := func() string { return []string{"\r\n", "\r\n", "\r\n", "\n", "\r\r\n", " \r\n"}[r.IntN(6)] }
 	ports := []int{5000, 5001, 5002, 5003, 1024, 1023, 0, 65535}
 	address := func(dir int) (addr, six, twenty string, p int) {
-		a := []netip.Addr{ends[dir].inner, ends[dir].inner, ends[dir].inner, ends[dir].outer, thirdAddr, ends[1-dir].inner}[r.IntN(6)]
+		a := []netip.Addr{
+			ends[dir].inner, ends[dir].inner, ends[dir].inner, ends[dir].outer, thirdAddr, ends[1-dir].inner, netip.IPv4Unspecified(), netip.IPv6Unspecified(),
+		}[r.IntN(8)]
 		p = ports[r.IntN(len(ports))]
 		port := appendNumbers(nil, byte(p>>8), byte(p))
 		six = string(appendNumbers(nil, a.AsSlice()...)) + "," + string(port)
@@ -206,7 +225,18 @@ func conversation(r *rand.Rand, bits uint8, turns int) (streams [2][]byte, cuts 
 		twenty = fmt.Sprintf("%d,%d,%s,2,%s", af, n, appendNumbers(nil, a.AsSlice()...), port)
 		return a.String(), six, twenty, p
 	}
+	if r.IntN(4) == 0 {
+		say(1, []string{"welcome\r\n", "\xff\xfb\x01\xff\xfd\x03", "\xff\xfa\x18\xff\xff\r\n\xff\xf0", "\xe9t\xe9\r\n", "120 soon\r\n"}[r.IntN(5)])
+		say(0, []string{"\r\n", "\xff\xfc\x01\r\n", "\xff\xf1", "", ""}[r.IntN(5)])
+	}
+	login := []string{"230 welcome\r\n", "200 ok\r\n", "232 x\r\n", "299-a\r\n299 b\r\n"}[max(0, r.IntN(8)-4)]
 	for _, l := range dialogue {
+		if l.text == "230 welcome\r\n" {
+			l.text = login
+		}
+		if l.text == "USER u\r\n" && r.IntN(8) == 0 {
+			l.text = []string{"OPEN x\r\nUSER u\r\n", "SITE x\r\nUSER u\r\n"}[r.IntN(2)]
+		}
 		if r.IntN(30) > 0 {
 			say(int(l.dir), l.text)
 		}
@@ -217,7 +247,7 @@ func conversation(r *rand.Rand, bits uint8, turns int) (streams [2][]byte, cuts 
 		commands := []string{"PORT " + six, "port  " + six, "EPRT " + fmt.Sprintf("|%d|%s|%d|", af, addr, p),
 			"EPRT " + fmt.Sprintf("~%d~%s~%d~", af, addr, p), "LPRT " + twenty, "PASV", "EPSV", "EPSV 1", "LPSV", "\xff\xf4\xff\xf2PASV", "EPSV",
 			"NOOP", "RETR x", "TYPE I", "ABOR", "\xff\xf4\xff\xf2ABOR", "\xff\xfb\x01PORT " + six, "", "USER x", "PASS", "xx yy"}
-		rare := []string{"EPSV ALL", "AUTH TLS", "REIN", "QUIT", string(make([]byte, 3)), "STOR " + string(bytes.Repeat([]byte("x"), 500+r.IntN(20)))}
+		rare := []string{"EPSV ALL", "AUTH TLS", "REIN", "QUIT", string(make([]byte, 3)), "NO\x00OP", "\xe9", "\xff\xfa\x18x\xff\xf0PORT " + six, "STOR " + string(bytes.Repeat([]byte("x"), 500+r.IntN(20)))}
 		for n := 1 + r.IntN(3)/2; n > 0; n-- {
 			text := commands[r.IntN(len(commands))]
 			if r.IntN(40) == 0 {
@@ -227,7 +257,9 @@ func conversation(r *rand.Rand, bits uint8, turns int) (streams [2][]byte, cuts 
 		}
 		addr, six, twenty, p = address(1)
 		replies := []string{"227 go (" + six + ").", "227 =" + six, "227 1 " + six, "229 go (" + fmt.Sprintf("|||%d|", p) + ")", "229 (!!!" + fmt.Sprint(p) + "!)",
-			"229 (|1|" + addr + "|5000|)", "228 go (" + twenty + ")", "200 fine", "226 done", "150 begin", "500 no", "230 in", "331 x", "220 x", "211-a", "211 b", "227-", "229-x"}
+			"229 (|1|" + addr + "|5000|)", "228 go (" + twenty + ")", "200 fine", "226 done", "150 begin", "500 no", "230 in", "331 x", "220 x", "211-a", "211 b", "227-", "229-x",
+			"250 late", "350 more", "\xff\xfb\x01227 (" + six + ")", "\xff\xf9229 (|||5003|)", "227 go (" + strings.ReplaceAll(six, ",", ", ") + ")",
+			"228 (" + strings.ReplaceAll(twenty, ",", ",  ") + ")", "\xe9t", "632 x"}
 		for n := 1 + r.IntN(3)/2; n > 0; n-- {
 			say(1, mutate(r, replies[r.IntN(len(replies))])+eol())
 		}

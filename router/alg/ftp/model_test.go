@@ -18,11 +18,45 @@ import (
 type modelSession struct {
 	*algtest.Conn
 	client, asClient string
-	asked            string         // PASV or EPSV, to be answered; empty: nothing
-	named            bool           // by the last command that is not answered: PORT
+	pending          []modelCommand // not answered
+	commands         int            // so far
+	by               int            // the command that named who is awaited, 0: a reply
+	taken            bool           // something positive was replied since
 	from, to         string         // who is awaited, and where, as it must connect: addresses with ports (from's is open)
 	where            string         // what it must reach
 	until            conntrack.Time // when nobody is awaited any more
+}
+
+// modelCommand is a command that waits for its reply: PORT (or EPRT), PASV, EPSV, NOOP or QUIT.
+type modelCommand struct {
+	verb   string
+	number int
+}
+
+func (c modelCommand) passive() bool { return c.verb == "PASV" || c.verb == "EPSV" }
+
+// asks notes a command and returns its number.
+func (s *modelSession) asks(verb string) int {
+	s.commands++
+	s.pending = append(s.pending, modelCommand{verb, s.commands})
+	return s.commands
+}
+
+// answered notes a reply without an endpoint. A positive one can't be PASV's or EPSV's, and a refusal takes back who is
+// awaited only where nothing positive came since.
+func (s *modelSession) answered(code string) {
+	refused := code[0] > '3'
+	if s.taken = s.taken || !refused; code[0] == '1' {
+		return
+	}
+	i := slices.IndexFunc(s.pending, func(c modelCommand) bool { return refused || !c.passive() })
+	if i < 0 {
+		return
+	}
+	c := s.pending[i]
+	if s.pending = slices.Delete(s.pending, i, i+1); refused && c.number == s.by && !s.taken || c.verb == "QUIT" && !refused {
+		s.to = ""
+	}
 }
 
 // model is a router with some sessions.
@@ -44,7 +78,7 @@ func TestModel(t *testing.T) {
 			rapid.Check(t, func(t *rapid.T) {
 				m := &model{world: newWorld(t, p, map[string]any{"min_port": 2000}), t: t}
 				t.Repeat(map[string]func(*rapid.T){
-					"dial": m.dialSome, "command": m.command, "name": m.command, "pass": m.passive, "ask": m.ask, "answer": m.answer, "reply": m.reply, "data": m.connect,
+					"dial": m.dialSome, "command": m.command, "name": m.command, "pass": m.passive, "ask": m.ask, "answer": m.answer, "reply": m.reply, "refuse": m.refuse, "data": m.connect,
 					"stranger": m.stranger, "wait": m.wait, "end": m.end, "": func(*rapid.T) { m.check() },
 				})
 				m.finish()
@@ -108,10 +142,6 @@ func (m *model) command(*rapid.T) {
 		m.dialSome(nil)
 		return
 	}
-	if s.asked != "" || s.named {
-		m.tell(s, fromServer, "200 fine")
-		s.asked, s.named = "", false
-	}
 	addr := rapid.SampledFrom([]string{s.client, s.client, s.asClient, m.server, m.third}).Draw(m.t, "address")
 	port := rapid.SampledFrom([]int{5000, 5001, 2000, 1999}).Draw(m.t, "port")
 	extended := rapid.Bool().Draw(m.t, "extended")
@@ -122,7 +152,7 @@ func (m *model) command(*rapid.T) {
 		return "PORT " + numbers6(addr, port)
 	}
 	heard := m.tell(s, fromClient, text(addr, port))
-	s.named, s.to = true, ""
+	s.by, s.to, s.taken = s.asks("PORT"), "", false
 	if addr != s.client && addr != s.asClient || port < 2000 {
 		want(m.t, "refused", heard, text(addr, port))
 		return
@@ -146,9 +176,10 @@ func (s *modelSession) learn(m *model, heard, from, addr string, text func(strin
 }
 
 func (m *model) ask(*rapid.T) {
-	if s := m.some(); s != nil && s.asked == "" && !s.named {
-		s.asked = rapid.SampledFrom([]string{"PASV", "EPSV"}).Draw(m.t, "command")
-		want(m.t, "asked", m.tell(s, fromClient, s.asked), s.asked)
+	if s := m.some(); s != nil {
+		verb := rapid.SampledFrom([]string{"PASV", "EPSV", "NOOP"}).Draw(m.t, "command")
+		s.asks(verb)
+		want(m.t, "asked", m.tell(s, fromClient, verb), verb)
 	}
 }
 
@@ -162,14 +193,14 @@ func (m *model) answer(*rapid.T) {
 	addr := rapid.SampledFrom([]string{m.server, m.server, m.asServer, s.client, m.third}).Draw(m.t, "address")
 	port := rapid.SampledFrom([]int{5000, 6000, 1999}).Draw(m.t, "port")
 	text := func(addr string, port int) string { return "227 go (" + numbers6(addr, port) + ")." }
-	asked := "PASV"
 	if extended {
-		addr, asked, text = m.server, "EPSV", func(_ string, port int) string { return fmt.Sprintf("229 go (|||%d|)", port) }
+		addr, text = m.server, func(_ string, port int) string { return fmt.Sprintf("229 go (|||%d|)", port) }
 	}
-	good := s.asked == asked
+	i := slices.IndexFunc(s.pending, modelCommand.passive)
+	good := i >= 0
 	heard := m.tell(s, fromServer, text(addr, port))
-	if good {
-		s.asked, s.to = "", ""
+	if s.taken = true; good {
+		s.pending, s.to, s.by = s.pending[i+1:], "", 0
 	}
 	if !good || addr != m.server && addr != m.asServer || port < 2000 {
 		want(m.t, "refused", heard, text(addr, port))
@@ -183,15 +214,21 @@ func (m *model) reply(*rapid.T) {
 	if s == nil {
 		return
 	}
-	code := rapid.SampledFrom([]string{"150 begin", "200 fine", "500 no", "211-x\r\n227 (1,2,3,4,5,6)\r\n211 "}).Draw(m.t, "reply")
+	code := rapid.SampledFrom([]string{"150 begin", "200 fine", "350 more", "500 no", "211-x\r\n227 (1,2,3,4,5,6)\r\n211 "}).Draw(m.t, "reply")
 	want(m.t, "reply", m.tell(s, fromServer, code), code)
-	if code[0] == '1' {
+	s.answered(code)
+}
+
+// refuse lets the server refuse the newest command, in its turn.
+func (m *model) refuse(*rapid.T) {
+	s := m.some()
+	if s == nil || len(s.pending) == 0 {
 		return
 	}
-	if s.named && code[0] == '5' {
-		s.to = ""
+	for range len(s.pending) {
+		want(m.t, "refusal", m.tell(s, fromServer, "500 no"), "500 no")
+		s.answered("500")
 	}
-	s.named, s.asked = false, ""
 }
 
 // passive asks and answers at once.
@@ -252,15 +289,22 @@ func (m *model) end(*rapid.T) {
 		s.Close(fromServer)
 	default:
 		m.tell(s, fromClient, "QUIT")
-		for range 2 { // the one of the command before, if there was one
+		s.asks("QUIT")
+		for slices.ContainsFunc(s.pending, func(c modelCommand) bool { return c.verb == "QUIT" }) {
 			m.tell(s, fromServer, "221 bye")
+			s.answered("221")
 		}
-		if s.named || s.asked != "" {
-			break
-		}
+		m.awaitedBy(s)
 	}
 	s.to = ""
 	m.sessions = slices.DeleteFunc(m.sessions, func(o *modelSession) bool { return o == s })
+}
+
+// awaitedBy looks that nobody is awaited by a session that has ended by its QUIT.
+func (m *model) awaitedBy(s *modelSession) {
+	if n := len(m.Table.Expectations(m.Now, s.ID)); n != 0 {
+		m.t.Errorf("%d awaited behind QUIT", n)
+	}
 }
 
 // check compares what is awaited.

@@ -5,15 +5,13 @@ type kind uint8
 
 const (
 	other   kind = iota
-	login        // USER, PASS, ACCT: a positive reply to one of them logs in (RFC 959, section 5.4)
+	login        // USER, PASS, ACCT: a completion of one of them logs in (RFC 959, section 5.4)
 	restart      // REIN: the login is over
 	quit
 	auth    // AUTH: encryption may begin (RFC 4217, section 4)
 	active  // PORT, EPRT, LPRT
-	pasv    // answered by 227
-	epsv    // answered by 229
+	passive // PASV, EPSV, LPSV: answered by a reply with an endpoint
 	epsvAll // EPSV ALL: no other commands for data from now on (RFC 2428, section 4)
-	lpsv    // answered by 228
 )
 
 // maxPending is how many commands that wait for their replies are remembered; of more, the latest.
@@ -37,14 +35,21 @@ func (q *queue) push(k kind) uint32 {
 	return q.first + q.n
 }
 
-// pop takes the oldest command: a reply to it has come.
-func (q *queue) pop() (k kind, number uint32, ok bool) {
-	if q.n == 0 {
-		return other, 0, false
+// take takes the oldest command that a reply can be for, which is of a kind that is wanted. Those before it wait on.
+func (q *queue) take(wanted func(kind) bool) (k kind, number uint32, ok bool) {
+	for i := range q.n {
+		k = q.kinds[(q.first+i)%maxPending]
+		if !wanted(k) {
+			continue
+		}
+		number = q.first + i + 1
+		for ; i > 0; i-- { // those before it move up, and get other numbers; nobody asks for theirs
+			q.kinds[(q.first+i)%maxPending] = q.kinds[(q.first+i-1)%maxPending]
+		}
+		q.first, q.n = q.first+1, q.n-1
+		return k, number, true
 	}
-	k = q.kinds[q.first%maxPending]
-	q.first, q.n = q.first+1, q.n-1
-	return k, q.first, true
+	return other, 0, false
 }
 
 // has reports whether a command of a kind waits.
@@ -57,13 +62,10 @@ func (q *queue) has(k kind) bool {
 	return false
 }
 
-// popTo takes commands up to the first of a kind: some servers leave commands without a reply (ABOR), and a reply that
-// only one kind can have says which it is for. false: none of the kind waits.
-func (q *queue) popTo(want kind) bool {
-	if !q.has(want) {
-		return false
+// skipTo leaves out the commands before the first of a kind: some servers leave commands without a reply (ABOR), and a
+// reply that only one kind can have says which it is for.
+func (q *queue) skipTo(k kind) {
+	for q.has(k) && q.kinds[q.first%maxPending] != k {
+		q.first, q.n = q.first+1, q.n-1
 	}
-	for k, _, ok := q.pop(); ok && k != want; k, _, ok = q.pop() {
-	}
-	return true
 }

@@ -5,29 +5,27 @@ import (
 	"github.com/natrouter/natrouter/router/conntrack"
 )
 
-// Replies (RFC 959, section 4.2.2; RFC 1639, section 3; RFC 2428, section 3; RFC 4217, section 4).
+// Replies (RFC 959, section 4.2.2; RFC 1639, section 3; RFC 2428, section 3; RFC 4217, section 4). What a reply means for
+// its command is decided by its first digit (RFC 1123, section 4.1.2.11); these are known by all three.
 const (
-	codeSuperfluous = 202
-	codeReady       = 220
 	codePassive     = 227
 	codeLongPassive = 228
 	codeExtended    = 229
 	codeLoggedIn    = 230
-	codeSecurely    = 232 // RFC 2228, section 5.2
 	codeEncrypted   = 234
 )
 
-// replyTo returns the command that a reply with an endpoint is for, and the endpoint's form.
-func replyTo(code int) (kind, form) {
+// endpointOf returns the form of the endpoint in a reply; false: there is none in it.
+func (s *stream) endpointOf(code int) (f form, ok bool) {
 	switch code {
 	case codePassive:
-		return pasv, short
+		return short, true
 	case codeLongPassive:
-		return lpsv, long
+		return long, s.settings.lprt
 	case codeExtended:
-		return epsv, portOnly
+		return portOnly, true
 	}
-	return other, 0
+	return 0, false
 }
 
 // codeOf reads the code that a line begins with, and whether the reply goes on behind it (RFC 959, section 4.2). 0: it
@@ -48,16 +46,14 @@ func codeOf(text []byte) (code int, more bool) {
 
 // reply acts on a line of the server.
 func (s *stream) reply(m alg.Master, at int, text []byte, whole bool) {
-	code, more := codeOf(text)
+	begin := telnet(text)
+	code, more := codeOf(text[begin:])
 	switch {
 	case s.multi != 0:
 		if code != s.multi || more {
 			return
 		}
 		s.multi = 0
-	case code == 0 && !s.greeted:
-		s.give(m, "not-ftp")
-		return
 	case code == 0:
 		m.Count("unknown-reply")
 		return
@@ -65,14 +61,15 @@ func (s *stream) reply(m alg.Master, at int, text []byte, whole bool) {
 		s.multi = code
 		return
 	}
-	switch k, f := replyTo(code); {
+	switch f, ok := s.endpointOf(code); {
 	case !s.greeted:
-		s.greeted = code == codeReady
+		s.greeted = code/100 == 2
 	case code < 200: // preliminary: another one follows
+		s.data.taken = true
 	case code == codeEncrypted:
 		s.encrypt(m)
-	case k != other:
-		s.answer(m, at, text, whole, k, f)
+	case ok:
+		s.answer(m, at, text, begin, whole, f)
 	default:
 		s.done(m, code)
 	}
@@ -80,42 +77,50 @@ func (s *stream) reply(m alg.Master, at int, text []byte, whole bool) {
 
 // done acts on a reply without an endpoint.
 func (s *stream) done(m alg.Master, code int) {
-	k, number, ok := s.pending.pop()
+	refused := code/100 == 4 || code/100 == 5
+	if s.data.taken = s.data.taken || code < 400; code == codeLoggedIn {
+		s.pending.skipTo(login)
+	}
+	k, number, ok := s.pending.take(func(k kind) bool { return refused || k != passive })
 	if !ok {
 		return
 	}
-	positive := code < 300
+	completed := code/100 == 2
 	switch {
-	case k == login && (code == codeLoggedIn || code == codeSecurely || code == codeSuperfluous):
+	case k == login && completed:
 		s.loggedIn = true
-	case k == restart && positive:
+	case k == restart && completed:
 		s.loggedIn = false
 		s.withdraw(m)
-	case k == quit && positive:
+	case k == quit && completed:
 		s.withdraw(m)
-	case k == epsvAll && positive:
+	case k == epsvAll && completed:
 		s.epsvAll = true
-	case k == active && code >= 400 && s.data.id != 0 && s.data.command == number:
+	case k == active && refused && !s.data.taken && s.data.id != 0 && s.data.command == number:
 		m.Count("refused-by-server")
 		s.withdraw(m)
 	}
 }
 
-// answer acts on a reply with an endpoint.
-func (s *stream) answer(m alg.Master, at int, text []byte, whole bool, k kind, f form) {
-	if !s.pending.popTo(k) {
+// answer acts on a reply with an endpoint. Clients and servers mix the commands for one, so it is for the oldest of them
+// that waits, and read in its own form. The code stands at text[begin:].
+func (s *stream) answer(m alg.Master, at int, text []byte, begin int, whole bool, f form) {
+	s.data.taken = true
+	s.pending.skipTo(passive)
+	if _, _, ok := s.pending.take(func(k kind) bool { return k == passive }); !ok {
 		m.Count("unsolicited")
 		return
 	}
 	m.Count("replies")
-	e, ok := f.find(text[min(len(text), 4):])
-	e.at, e.end = e.at+4, e.end+4
+	begin = min(len(text), begin+4)
+	e, ok := f.find(text[begin:])
+	e.at, e.end = e.at+begin, e.end+begin
 	switch {
 	case !ok || !whole:
 		m.Count("malformed")
 	case !s.loggedIn:
 		s.refuse(m, "not-logged-in")
-	case s.epsvAll && k != epsv:
+	case s.epsvAll && f != portOnly:
 		s.refuse(m, "epsv-all")
 	default:
 		s.announce(m, conntrack.Reply, &e, at)
@@ -125,13 +130,13 @@ func (s *stream) answer(m alg.Master, at int, text []byte, whole bool, k kind, f
 
 // mayAnswer reports whether text is, or may become, a reply with an endpoint to a command that waits.
 func (s *stream) mayAnswer(text []byte) bool {
+	if len(text) == 0 || !s.pending.has(passive) {
+		return false
+	}
 	for _, code := range [...]int{codePassive, codeLongPassive, codeExtended} {
 		want := [4]byte{byte('0' + code/100), byte('0' + code/10%10), byte('0' + code%10), ' '}
 		n := min(len(text), len(want))
-		if string(text[:n]) != string(want[:n]) || s.multi != 0 && s.multi != code {
-			continue
-		}
-		if k, _ := replyTo(code); s.pending.has(k) {
+		if _, ok := s.endpointOf(code); ok && string(text[:n]) == string(want[:n]) && (s.multi == 0 || s.multi == code) {
 			return true
 		}
 	}

@@ -22,15 +22,29 @@ type slow struct {
 	in       bool // logged in
 	onlyEPSV bool
 	body     string // code of a reply of several lines that goes on
-	waiting  []string
+	waiting  []waits
 	line     [2]string // what there is of the line in hand
 	gone     [2]int    // characters of it that had to leave
 	skipping [2]bool
+	late     [2]bool   // the line in hand left before it was whole
 	out      [2]string // all that has left or may, without the line in hand
 	awaited  string    // endpoint that the other end may connect to, with who: "server>1.2.3.4:5"
 	by       int       // number of the command that it is by; -1: a reply
+	good     bool      // something positive was replied since
 	count    int       // commands so far
 }
+
+// waits is a command without a reply, with its number.
+type waits struct {
+	verb   string
+	number int
+}
+
+func (w waits) passive() bool { return w.verb == "PASV" || w.verb == "EPSV" || w.verb == "LPSV" }
+
+func (w waits) login() bool { return w.verb == "USER" || w.verb == "PASS" || w.verb == "ACCT" }
+
+func (w waits) auth() bool { return w.verb == "AUTH" }
 
 func latin1(b []byte) string {
 	r := make([]rune, len(b))
@@ -88,56 +102,65 @@ func (s *slow) char(dir int, r rune) {
 	case n == 513:
 		text := string([]rune(s.line[dir])[:512])
 		s.out[dir] += s.line[dir]
-		s.line[dir], s.gone[dir], s.skipping[dir] = "", 0, r != '\n'
+		s.line[dir], s.gone[dir], s.skipping[dir], s.late[dir] = "", 0, r != '\n', false
 		s.act(dir, text, true)
 	case r == '\n':
 		text := s.line[dir]
 		s.line[dir] = ""
 		s.out[dir] += s.act(dir, text, false)
-		s.gone[dir] = 0
+		s.gone[dir], s.late[dir] = 0, false
 	}
 	if s.off {
 		s.giveUp()
 	}
 }
 
-func (s *slow) mayBegin(dir int, r rune) bool {
-	return strings.ContainsRune("\r\n\t", r) || r >= 32 && r < 127 || dir == 0 && r == 255 || dir == 1 && s.body != ""
+// letGo is the end of waiting: what waits leaves.
+func (s *slow) letGo(dir int) {
+	if text := s.line[dir]; !s.off && text != "" && s.mayChange(dir, text) {
+		s.late[dir], s.gone[dir] = true, length(text)
+	}
 }
 
-// telnetCommands are what may stand before a command.
-var telnetCommands = regexp.MustCompile("^(?s:\u00ff[\u00f0-\u00f9]|\u00ff[\u00fb-\u00fe].|\u00ff[\u00fb-\u00fe]?$)*")
+func (s *slow) mayBegin(dir int, r rune) bool { return r < 20 || r > 23 || dir == 1 && s.body != "" }
+
+// telnetCommands are what may stand before a command or reply.
+var telnetCommands = regexp.MustCompile("^(?s:\u00ff[\u00f0-\u00f9]|\u00ff[\u00fb-\u00fe].|\u00ff[\u00fb-\u00fe]?$|" +
+	"\u00ff\u00fa(?:[^\u00ff]|\u00ff[^\u00f0])*(?:\u00ff\u00f0|\u00ff?$))*")
 
 // mayChange says whether what is there of a line may become one that is changed.
 func (s *slow) mayChange(dir int, text string) bool {
-	if s.ends[dir].inner == s.ends[dir].outer {
+	if s.ends[dir].inner == s.ends[dir].outer || s.late[dir] {
+		return false
+	}
+	text = strings.ToUpper(telnetCommands.ReplaceAllString(text, ""))
+	if text == "" {
 		return false
 	}
 	if dir == 1 {
-		for code, verb := range map[string]string{"227": "PASV", "229": "EPSV", "228": "LPSV"} {
-			if (strings.HasPrefix(code+" ", text) || strings.HasPrefix(text, code+" ")) && slices.Contains(s.waiting, verb) &&
-				(s.body == "" || s.body == code) {
+		for _, code := range []string{"227", "229", "228"} {
+			if (strings.HasPrefix(code+" ", text) || strings.HasPrefix(text, code+" ")) && slices.ContainsFunc(s.waiting, waits.passive) &&
+				(s.body == "" || s.body == code) && (code != "228" || s.lprt) {
 				return true
 			}
 		}
 		return false
 	}
-	text = strings.ToUpper(telnetCommands.ReplaceAllString(text, ""))
 	for _, verb := range []string{"PORT ", "EPRT ", "LPRT "} {
-		if text != "" && (strings.HasPrefix(verb, text) || strings.HasPrefix(text, verb)) && (verb != "LPRT " || s.lprt) {
+		if (strings.HasPrefix(verb, text) || strings.HasPrefix(text, verb)) && (verb != "LPRT " || s.lprt) {
 			return s.may()
 		}
 	}
 	return false
 }
 
-func (s *slow) may() bool { return s.in && !s.onlyEPSV && !slices.Contains(s.waiting, "AUTH") }
+func (s *slow) may() bool { return s.in && !s.onlyEPSV && !slices.ContainsFunc(s.waiting, waits.auth) }
 
 // act returns what stands in place of a line.
 func (s *slow) act(dir int, text string, cut bool) string {
 	end := ""
 	if !cut {
-		bare := strings.TrimSuffix(strings.TrimSuffix(text, "\n"), "\r")
+		bare := strings.TrimRight(strings.TrimSuffix(text, "\n"), "\r ")
 		end, text = text[len(bare):], bare
 	}
 	if dir == 0 {
@@ -148,7 +171,7 @@ func (s *slow) act(dir int, text string, cut bool) string {
 
 var (
 	commandLine = regexp.MustCompile(`^(?s:([A-Za-z]{1,4})(?:( +)(.*))?)$`)
-	beginners   = strings.Fields("USER AUTH HOST FEAT SYST OPTS LANG CLNT CSID NOOP HELP STAT PBSZ PROT ADAT QUIT")
+	beginners   = strings.Fields("USER AUTH HOST FEAT SYST OPTS LANG CLNT CSID NOOP HELP STAT PBSZ PROT ADAT QUIT OPEN SITE")
 )
 
 func (s *slow) command(text string, cut bool) string {
@@ -164,10 +187,10 @@ func (s *slow) command(text string, cut bool) string {
 		}
 	}
 	switch {
+	case before == text:
+		return text
 	case !s.greeted:
 		s.off = true
-		return text
-	case !s.began && before == text:
 		return text
 	case !s.began && (cut || !slices.Contains(beginners, verb)):
 		s.off = true
@@ -177,14 +200,14 @@ func (s *slow) command(text string, cut bool) string {
 	if cut {
 		verb = ""
 	}
-	if verb == "EPSV" && strings.ToUpper(strings.TrimRight(arg, " ")) == "ALL" {
+	if verb == "EPSV" && strings.ToUpper(arg) == "ALL" {
 		verb = "EPSV ALL"
 	}
 	if (verb == "LPSV" || verb == "LPRT") && !s.lprt {
 		verb = ""
 	}
 	may := s.may()
-	s.waiting = append(s.waiting, verb)
+	s.waiting = append(s.waiting, waits{verb, s.count})
 	s.waiting = s.waiting[max(0, len(s.waiting)-32):]
 	s.count++
 	var addr netip.Addr
@@ -274,10 +297,17 @@ func extendedOf(s string) (a netip.Addr, port uint64, delim string) {
 var (
 	replyLine = regexp.MustCompile(`^([1-6][0-9][0-9])([ -]|$)`)
 	portAlone = regexp.MustCompile(`^\(([!-/:-@G-` + "`" + `g-~])([!-~])([!-~])([0-9]{1,5})([!-~])\)`)
-	numerals  = regexp.MustCompile(`[0-9,]+`)
+	listSix   = regexp.MustCompile(`^[0-9]+(, *[0-9]+){5}`)
+	listLong  = regexp.MustCompile(`^[0-9]+(, *[0-9]+){20}|^[0-9]+(, *[0-9]+){8}`)
 )
 
 func (s *slow) reply(text string, cut bool) string {
+	before := telnetCommands.FindString(text)
+	return before + s.answered(text[len(before):], length(before), cut)
+}
+
+// answered is reply without the Telnet commands before it.
+func (s *slow) answered(text string, begin int, cut bool) string {
 	m := replyLine.FindStringSubmatch(text)
 	if s.body != "" {
 		if m == nil || m[1] != s.body || m[2] == "-" {
@@ -285,82 +315,91 @@ func (s *slow) reply(text string, cut bool) string {
 		}
 		s.body = ""
 	} else if m == nil {
-		s.off = !s.greeted
 		return text
 	} else if m[2] == "-" {
 		s.body = m[1]
 		return text
 	}
 	code := m[1]
-	wanted := map[string]string{"227": "PASV", "228": "LPSV", "229": "EPSV"}[code]
+	if !s.greeted {
+		s.greeted = code[0] == '2'
+		return text
+	}
+	s.good = s.good || strings.Contains("123", code[:1])
 	switch {
-	case !s.greeted:
-		s.greeted = code == "220"
 	case code[0] == '1':
 	case code == "234":
 		s.off = true
-	case wanted != "":
-		i := slices.Index(s.waiting, wanted)
+	case code == "227", code == "229", code == "228" && s.lprt:
+		i := slices.IndexFunc(s.waiting, waits.passive)
 		if i < 0 {
 			return text
 		}
 		s.waiting = s.waiting[i+1:]
 		if !cut && s.in && (!s.onlyEPSV || code == "229") {
-			return s.passive(code, text)
+			return s.passive(code, text, begin)
 		}
-	case len(s.waiting) > 0:
+	default:
 		s.answer(code)
 	}
 	return text
 }
 
+// answer gives a reply to the oldest command that it can be for.
 func (s *slow) answer(code string) {
-	verb, which := s.waiting[0], s.count-len(s.waiting)
-	s.waiting = s.waiting[1:]
-	switch good := code[0] == '2'; {
-	case verb == "EPSV ALL" && good:
+	if i := slices.IndexFunc(s.waiting, waits.login); code == "230" && i > 0 {
+		s.waiting = s.waiting[i:]
+	}
+	no := strings.Contains("45", code[:1])
+	i := slices.IndexFunc(s.waiting, func(w waits) bool { return no || !w.passive() })
+	if i < 0 {
+		return
+	}
+	w := s.waiting[i]
+	s.waiting = append(slices.Clone(s.waiting[:i]), s.waiting[i+1:]...)
+	switch yes := code[0] == '2'; {
+	case w.verb == "EPSV ALL" && yes:
 		s.onlyEPSV = true
-	case verb == "REIN" && good:
+	case w.verb == "REIN" && yes:
 		s.in, s.awaited = false, ""
-	case verb == "QUIT" && good:
+	case w.verb == "QUIT" && yes:
 		s.awaited = ""
-	case slices.Contains([]string{"USER", "PASS", "ACCT"}, verb) && slices.Contains([]string{"202", "230", "232"}, code):
+	case w.login() && yes:
 		s.in = true
-	case code[0] >= '4' && s.by == which:
+	case no && s.by == w.number && !s.good:
 		s.awaited = ""
 	}
 }
 
-// passive returns a reply with its endpoint replaced.
-func (s *slow) passive(code, text string) string {
-	if code == "229" {
-		for i := 4; i < len(text); i++ {
-			m := portAlone.FindStringSubmatch(text[i:])
-			if m == nil || m[1] != m[2] || m[1] != m[3] || m[1] != m[5] {
+// passive returns a reply with its endpoint replaced. So many characters stand before it in its line.
+func (s *slow) passive(code, text string, begin int) string {
+	for i := 4; i < len(text); i++ {
+		run, delim := "", ""
+		var addr netip.Addr
+		var port uint64
+		switch {
+		case code == "229":
+			m := portAlone.FindStringSubmatch(text[i-1:])
+			if i == 4 || m == nil || m[1] != m[2] || m[1] != m[3] || m[1] != m[5] {
 				continue
 			}
-			if port, ok := number(m[4], 5, 65535); ok && port > 0 {
-				s.awaited = ""
-				inner := m[0][1 : len(m[0])-1]
-				return text[:i+1] + s.endpoint(1, s.ends[1].outer, uint16(port), inner, m[1], length(text[:i+1])) + text[i+len(m[0])-1:]
-			}
-		}
-		return text
-	}
-	for _, at := range numerals.FindAllStringIndex(text, -1) {
-		if at[0] < 4 { // the code
+			addr, run, delim = s.ends[1].outer, m[0][1:len(m[0])-1], m[1]
+			port, _ = number(m[4], 5, 65535)
+		case i > 4 && strings.Contains("0123456789,", text[i-1:i]):
 			continue
+		case code == "227":
+			run = listSix.FindString(text[i:])
+			addr, port = sixNumbers(strings.ReplaceAll(run, " ", ""))
+		default:
+			run = listLong.FindString(text[i:])
+			addr, port = longNumbers(strings.ReplaceAll(run, " ", ""))
 		}
-		run := text[at[0]:at[1]]
-		addr, port := sixNumbers(run)
-		if code == "228" {
-			addr, port = longNumbers(run)
-		}
-		if port == 0 {
+		rest := text[i+len(run):]
+		if port == 0 || code != "229" && rest != "" && strings.Contains("0123456789,", rest[:1]) {
 			continue
 		}
 		s.awaited = ""
-		return text[:at[0]] + s.endpoint(1, addr, uint16(port), run, "", length(text[:at[0]])) + text[at[1]:]
+		return text[:i] + s.endpoint(1, addr, uint16(port), run, delim, begin+length(text[:i])) + rest
 	}
 	return text
 }
@@ -368,6 +407,9 @@ func (s *slow) passive(code, text string) string {
 // endpoint returns what stands for an endpoint that an end has named, in old, at a place of its line.
 func (s *slow) endpoint(dir int, addr netip.Addr, port uint16, old, delim string, at int) string {
 	own := s.ends[dir]
+	if dir == 1 && addr.IsUnspecified() {
+		addr = own.inner
+	}
 	third := addr != own.inner && addr != own.outer
 	if port < 1024 || addr.Is4() != own.inner.Is4() || third && addr != thirdAddr {
 		return old
@@ -377,12 +419,13 @@ func (s *slow) endpoint(dir int, addr netip.Addr, port uint16, old, delim string
 	case third:
 		outside = addr
 	case own.inner != own.outer:
-		if at < s.gone[dir] {
+		if at < s.gone[dir] || s.late[dir] {
 			return old
 		}
 		number = s.reserve(port)
 	}
 	s.awaited = fmt.Sprintf("%s>%s, %d", s.ends[1-dir].inner, netip.AddrPortFrom(outside, number), port)
+	s.good = false
 	if s.by = -1; dir == 0 {
 		s.by = s.count - 1
 	}
@@ -399,6 +442,9 @@ func (s *slow) endpoint(dir int, addr netip.Addr, port uint16, old, delim string
 		parts = append(parts, "4", "4")
 	case strings.Count(old, ",") > 5:
 		parts = append(parts, "6", "16")
+	}
+	if len(parts) == 0 && outside.Is6() {
+		outside = netip.IPv4Unspecified()
 	}
 	for _, b := range outside.AsSlice() {
 		parts = append(parts, fmt.Sprint(b))

@@ -17,7 +17,7 @@ type stream struct {
 	ends     [2]end // by the direction that they send in
 
 	lost     bool // no FTP, or not to be read any more: detached at once
-	greeted  bool // the server has said 220
+	greeted  bool // the server has given a positive reply
 	opened   bool // the client has begun as a client of FTP does
 	loggedIn bool
 	epsvAll  bool
@@ -32,6 +32,7 @@ type stream struct {
 // line is what is known of the line that a direction is in.
 type line struct {
 	passed int  // bytes of it that have left, and can't be changed
+	late   bool // it was let go before it was whole: it opens nothing
 	skip   bool // it is too long: to its end
 }
 
@@ -80,7 +81,7 @@ func (s *stream) next(m alg.Master, dir conntrack.Direction, b []byte, at int) i
 		}
 		return n
 	}
-	if !s.plain(dir, rest[0]) {
+	if s.encrypted(dir, rest[0]) {
 		m.Logf("%s: a line begins with byte %d: not read from here on", dir, rest[0])
 		s.lost = true
 		return 0
@@ -88,28 +89,23 @@ func (s *stream) next(m alg.Master, dir conntrack.Direction, b []byte, at int) i
 	switch {
 	case n > maxLine || n == 0 && len(rest) > maxLine:
 		m.Count("too-long")
-		l.skip, l.passed = n == 0, 0
+		*l = line{skip: n == 0}
 		if n == 0 {
 			n = len(rest)
 		}
 		s.line(m, dir, at, rest[:maxLine], false)
-	case n > 0:
-		s.line(m, dir, at, bytes.TrimSuffix(rest[:n-1], []byte("\r")), true)
-		l.passed = 0
+	case n > 0: // some ends are CR CR LF, and some arguments have spaces behind them
+		s.line(m, dir, at, bytes.TrimRight(rest[:n-1], "\r "), true)
+		*l = line{}
 	}
 	return n
 }
 
-// plain reports whether a line may begin with a byte. TLS begins with 22 and its other records with less; the lines of a
-// reply between the first and the last are free text (RFC 959, section 4.2).
-func (s *stream) plain(dir conntrack.Direction, c byte) bool {
-	switch {
-	case dir == conntrack.Reply && s.multi != 0, c == '\r', c == '\n', c == '\t':
-		return true
-	case c == iac:
-		return dir == conntrack.Original
-	}
-	return ' ' <= c && c <= '~'
+// encrypted reports whether the first byte of a line is that of a record of TLS, with which encryption begins that nobody
+// has announced. Other bytes that no text has (NUL, bytes above 126) are text that is not understood. The lines of a reply
+// between the first and the last are free text (RFC 959, section 4.2).
+func (s *stream) encrypted(dir conntrack.Direction, c byte) bool {
+	return recordFirst <= c && c <= recordLast && (dir == conntrack.Original || s.multi == 0)
 }
 
 // line acts on a line, which begins at b[at:]. whole is false where it is the beginning of one that is too long: it counts
@@ -124,14 +120,18 @@ func (s *stream) line(m alg.Master, dir conntrack.Direction, at int, text []byte
 
 // holds reports whether the beginning of a line must not leave: an endpoint in it may have to be changed.
 func (s *stream) holds(dir conntrack.Direction, text []byte) bool {
-	if s.tls[dir].on || s.lines[dir].skip || !s.ends[dir].translated() {
+	if l := &s.lines[dir]; s.tls[dir].on || l.skip || l.late || !s.ends[dir].translated() {
 		return false
 	}
+	text = text[telnet(text):]
 	if dir == conntrack.Original {
-		return s.reads() == "" && s.mayAnnounce(text[telnet(text):])
+		return s.reads() == "" && s.mayAnnounce(text)
 	}
 	return s.mayAnswer(text)
 }
+
+// LetGo implements [alg.Yielder].
+func (s *stream) LetGo(m alg.Master, dir conntrack.Direction) { s.lines[dir].late = true }
 
 // End implements [alg.Stream]. A client may close its direction and still await the data of its last command.
 func (s *stream) End(m alg.Master, dir conntrack.Direction, reset bool) {

@@ -12,7 +12,7 @@ type stream struct {
 	settings settings
 	line     [maxLine]byte // the present line, as far as it was consumed
 	n        int           // bytes in line
-	skip     bool          // the rest of the present line is not read: it is too long, or its beginning was not seen
+	skip     bool          // the rest of the present line is not read: too long, let go, or its beginning was not seen
 	isIRC    bool          // the first line was a command of IRC
 	edits    []alg.Edit    // of the present call of Stream
 	opened   []opened      // offers that wait
@@ -106,6 +106,9 @@ func (s *stream) Adopt(_ alg.Master, dir conntrack.Direction) {
 		s.skip = true
 	}
 }
+
+// LetGo implements [alg.Yielder]: the rest of the line is not read.
+func (s *stream) LetGo(alg.Master, conntrack.Direction) { s.n, s.skip = 0, true }
 
 // End implements [alg.Stream]: offers may outlive the streams, but not the connection.
 func (*stream) End(alg.Master, conntrack.Direction, bool) {}

@@ -105,6 +105,25 @@ func TestHolds(t *testing.T) {
 	s.says("PRIVMSG bob :\x01DCC SEND f 17x", "PRIVMSG bob :\x01DCC SEND f 17x") // no offer any more
 }
 
+// An offer that goes on too late leaves as it is and opens nothing; so does one of which the server's window has room for a
+// part. The next one is read.
+func TestLetGo(t *testing.T) {
+	line := send(num(client), 5000)
+	for _, cut := range []int{strings.Index(line, num(client)) + 1, len(line) - 4, len(line) - 1} {
+		s := masqueraded(t, nil)
+		s.Say(conntrack.Original, line[:cut])
+		s.w.Advance(2 * time.Second)
+		s.Settle(conntrack.Original, func(n int) int { return n })
+		s.says(line[cut:], line[cut:])
+		if got := string(s.Heard(conntrack.Original)); !strings.HasSuffix(got, line) {
+			t.Errorf("cut at %d: %q", cut, got)
+		}
+		s.awaits()
+		s.says(send(num(client), 5001), send(num(outside), 5001))
+		s.awaits(5001)
+	}
+}
+
 // CVE-2022-2663: what others made a client say within a line of its own is no offer, wherever a segment begins.
 func TestCVE2022_2663(t *testing.T) {
 	offer := send(num(client), 5000)

@@ -32,6 +32,7 @@ type reader struct {
 	head [maxNeed]byte // of the present message
 	n    int           // bytes in head
 	skip int           // bytes of the message before that are still to come
+	late bool          // a part of the message was let go: it is not acted on
 }
 
 func newStream(h *helper, cfg settings) *stream {
@@ -65,7 +66,7 @@ func (s *stream) Stream(m alg.Master, dir conntrack.Direction, b []byte) alg.Res
 			return alg.Result{Consumed: off, Edits: s.edits, Detach: true}
 		}
 		need := messages[k].need()
-		if r.n+len(b)-off < need && s.rewrites(m, dir, k) {
+		if r.n+len(b)-off < need && s.rewrites(m, dir, k) && !r.late {
 			s.settle(m)
 			return alg.Result{Consumed: off, Edits: s.edits, Hold: off < len(b)}
 		}
@@ -73,11 +74,19 @@ func (s *stream) Stream(m alg.Master, dir conntrack.Direction, b []byte) alg.Res
 		if off += r.fill(b[off:], need); r.n < need {
 			break
 		}
-		s.message(m, dir, k, start)
-		r.n, r.skip = 0, length-need
+		if !r.late {
+			s.message(m, dir, k, start)
+		}
+		r.n, r.skip, r.late = 0, length-need, false
 	}
 	s.settle(m)
 	return alg.Result{Consumed: off, Edits: s.edits}
+}
+
+// LetGo implements [alg.Yielder]: the call IDs of the present message can't be translated any more, so nothing comes of it.
+func (s *stream) LetGo(m alg.Master, dir conntrack.Direction) {
+	m.Count("not-held")
+	s.in[dir].late = true
 }
 
 // fill takes bytes until there are n of the message, and returns how many it took.
