@@ -77,7 +77,7 @@ func stateOf(c *conntrack.Conn) state {
 	return stateEstablished
 }
 
-// decide returns the action of the first matching rule; ok is false where none matches.
+// decide returns the action of the first matching rule, which p then names; ok is false where none matches.
 func (f *filter) decide(p *Packet) (action FilterAction, ok bool) {
 	standing := stateOf(&p.Conn)
 	if f.onlyOnNew && standing != stateNew {
@@ -94,6 +94,7 @@ func (f *filter) decide(p *Packet) (action FilterAction, ok bool) {
 			(len(r.ports) == 0 || hasPort && inPorts(r.ports, port)) &&
 			inAddresses(r.source, from) && inAddresses(r.destination, to) &&
 			(r.helper == "" || p.announcedBy(r.helper)) {
+			p.rule = i + 1
 			return r.action, true
 		}
 	}
@@ -107,12 +108,11 @@ func (p *Packet) announcedBy(helper string) bool {
 
 // destinationPort returns the packet's destination port; ok is false for protocols without.
 func destinationPort(p *Packet) (port uint16, ok bool) {
-	switch p.H.Proto {
-	case packet.ProtoTCP, packet.ProtoUDP, packet.ProtoSCTP, packet.ProtoDCCP, packet.ProtoUDPLite:
-		l4 := p.Bytes[p.H.L4:]
-		return uint16(l4[2])<<8 | uint16(l4[3]), true
+	if t := (conntrack.Tuple{Proto: p.H.Proto}); !t.HasPorts() {
+		return 0, false
 	}
-	return 0, false
+	l4 := p.Bytes[p.H.L4:]
+	return uint16(l4[2])<<8 | uint16(l4[3]), true
 }
 
 func inPorts(list []conntrack.PortRange, port uint16) bool {

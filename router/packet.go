@@ -28,6 +28,7 @@ type Packet struct {
 	cached  bool   // the route is the connection's own of before
 	noMatch bool   // to an outside address, and no connection, mapping or rule claims it
 	reject  bool   // the filter rule that dropped it wants an answer
+	rule    int    // the filter rule that decided, by its place from 1 on; 0: none
 
 	fragmentSize int // largest fragment of a reassembled datagram, bytes; 0: it came whole
 	splitSize    int // largest packet that may leave; 0: leaves as it is
@@ -43,7 +44,7 @@ func (p *Packet) reset(buf []byte, off, n int, m packet.Meta) {
 	p.Reason = packet.NotDropped
 	p.out = nil
 	p.tracked, p.cached, p.noMatch, p.reject = false, false, false, false
-	p.fragmentSize, p.splitSize, p.snapshotN = 0, 0, 0
+	p.rule, p.fragmentSize, p.splitSize, p.snapshotN = 0, 0, 0, 0
 }
 
 // refuse sets the reason and drops, unless there is none.

@@ -55,7 +55,8 @@ type Router struct {
 	local      *localHost
 	pause      sync.RWMutex // lanes hold it for a batch at a time, SetAddresses to stop them
 	generation uint32       // of routes and rules; connections keep routes of this one only
-	dropLog    dropLog
+	dropLog    dropLog      // of warnings
+	chatterLog dropLog      // of what hosts say to their link
 }
 
 // New wires a router from its parts. Nothing runs before [Router.Run]. An error names the entry of cfg.
