@@ -29,7 +29,7 @@ func BenchmarkEstablished(b *testing.B) {
 				slow := n.lane("lan0").received.packets.Load() - n.lane("lan0").fast.Load()
 				benchmarkLane(b, n, sent, packet.Meta{CsumValid: true})
 				if n.lane("lan0").received.packets.Load()-n.lane("lan0").fast.Load() != slow {
-					b.Error("not all took the short way")
+					b.Error("not all took the fast path")
 				}
 			})
 		}

@@ -204,7 +204,7 @@ func TestHookNames(t *testing.T) {
 		}
 	}
 	if names[p.fast.Name()] != nil {
-		t.Errorf("the short way is called as a hook: %q", p.fast.Name())
+		t.Errorf("the fast path is called as a hook: %q", p.fast.Name())
 	}
 }
 

@@ -7,8 +7,8 @@ import (
 	"github.com/natrouter/natrouter/router/tun"
 )
 
-// fastHook is the short way of packets about which nothing is left to decide: the connection has been answered and
-// routed both ways, and the packet needs the connection's rewrite and no more. It tracks with the same tracker,
+// fastHook is the fast path. It takes packets about which nothing is left to decide: the connection has been answered
+// and routed both ways, and the packet needs the connection's rewrite and no more. It tracks with the same tracker,
 // rewrites to the same tuple, and leaves all other packets to the transit list, untouched; so both ways give the same
 // bytes, counters and state (TestFastAsSlow). It stands before the list and not in it, so that a packet which it
 // takes needs no Packet and no call by interface.
@@ -19,11 +19,11 @@ type fastHook struct {
 
 func (*fastHook) Name() string { return "fast" }
 
-// take sends the packet in f if it is one for the short way. false: it was not touched. Its caller is l, the lane of a
+// take sends the packet in f if it is one for the fast path. false: it was not touched. Its caller is l, the lane of a
 // queue, whose batch is n.
 func (s *fastHook) take(l *lane, now packet.Time, f *tun.Frame, n *batch) bool {
-	h, b := &l.short, f.Bytes()
-	if !s.enabled || !h.short(b, &f.Meta) {
+	h, b := &l.candidate, f.Bytes()
+	if !s.enabled || !h.fits(b, &f.Meta) {
 		return false
 	}
 	b = b[:h.Len]
@@ -50,14 +50,14 @@ func (s *fastHook) take(l *lane, now packet.Time, f *tun.Frame, n *batch) bool {
 // refuse drops a packet of a known connection that the tracker refused.
 func (s *fastHook) refuse(l *lane, now packet.Time, f *tun.Frame, reason packet.DropReason) {
 	p := &l.packet
-	p.reset(f.Buf, f.Off, int(l.short.Len), f.Meta)
+	p.reset(f.Buf, f.Off, int(l.candidate.Len), f.Meta)
 	p.in, p.lane, p.now = l.nif, l, now
-	p.H, p.Conn, p.Reason = l.short.Headers, conntrack.Conn{}, reason
+	p.H, p.Conn, p.Reason = l.candidate.Headers, conntrack.Conn{}, reason
 	l.router.drop(p, s)
 }
 
-// shortPacket is what the short way finds out about one packet; a lane has one that is used again.
-type shortPacket struct {
+// fastPacket is what the fast path finds out about one packet; a lane has one that is used again.
+type fastPacket struct {
 	packet.Headers
 	seen conntrack.Packet
 	way  conntrack.Way
@@ -65,15 +65,15 @@ type shortPacket struct {
 }
 
 // begin readies l for a batch: what its packets share is written once.
-func (h *shortPacket) begin(l *lane) {
+func (h *fastPacket) begin(l *lane) {
 	h.seen.Inbound = l.nif.side == Outside
 	h.way.Generation, h.way.In = l.router.generation, l.nif.index
 }
 
-// short parses b and reports whether it has a form that the short way takes: TCP without SYN, FIN and RST, UDP, or
+// fits parses b and reports whether it has a form that the fast path takes: TCP without SYN, FIN and RST, UDP, or
 // enhanced GRE (RFC 2637); no fragment, no options, no unfinished tunnel, no wrong checksum; with a hop left.
-func (h *shortPacket) short(b []byte, m *packet.Meta) bool {
-	if !h.ParsePlain(b) && !h.shortGRE(b) {
+func (h *fastPacket) fits(b []byte, m *packet.Meta) bool {
+	if !h.ParsePlain(b) && !h.parseGRE(b) {
 		return false
 	}
 	if h.TTL <= 1 || m.PartialInner(&h.Headers) {
@@ -85,8 +85,8 @@ func (h *shortPacket) short(b []byte, m *packet.Meta) bool {
 	return packet.VerifyTransport(b, &h.Headers, m) == packet.NotDropped
 }
 
-// shortGRE parses what is no TCP and no UDP.
-func (h *shortPacket) shortGRE(b []byte) bool {
+// parseGRE parses what is no TCP and no UDP.
+func (h *fastPacket) parseGRE(b []byte) bool {
 	return len(b) > packet.IPv6Size && (b[9] == packet.ProtoGRE || b[6] == packet.ProtoGRE) &&
 		h.Parse(b) == packet.NotDropped && h.Proto == packet.ProtoGRE && packet.GRE(b[h.L4:]).Version() == 1 &&
 		!h.Fragment && h.FragHdr == 0 && !h.Options

@@ -68,7 +68,7 @@ func pptpData(outside uint16, back bool, size int) testpkt.GREv1 {
 	return testpkt.GREv1{Src: client4, Dst: server4, CallID: 70, HasSeq: true, Seq: 1, Payload: pattern(size)}
 }
 
-// TestPPTPData: data of a call is translated both ways, by the short way once it has been answered, and allocates
+// TestPPTPData: data of a call is translated both ways, by the fast path once it has been answered, and allocates
 // nothing then. It says nothing to third hosts.
 func TestPPTPData(t *testing.T) {
 	for _, fast := range []bool{true, false} {
@@ -210,8 +210,8 @@ func TestPPTPErrors(t *testing.T) {
 	}
 }
 
-// BenchmarkPPTPData is a data packet of a call that is up through all of our hooks, by the short way and by the long
-// one; BenchmarkEstablished has UDP of the same size on the wire.
+// BenchmarkPPTPData is a data packet of a call that is up through all of our hooks, by the fast path and by the
+// transit list; BenchmarkEstablished has UDP of the same size on the wire.
 func BenchmarkPPTPData(b *testing.B) {
 	for _, fast := range []bool{true, false} {
 		b.Run(map[bool]string{true: "fast", false: "slow"}[fast], func(b *testing.B) {

@@ -150,7 +150,7 @@ func (*mtuHook) Handle(p *Packet) packet.Verdict {
 }
 
 // confirmHook puts a new connection into the table, and gives a known one the route that its packet takes. Only here:
-// what has a route of its own is not looked at again (the source in snat, everything on the short way), so a packet
+// what has a route of its own is not looked at again (the source in snat, everything on the fast path), so a packet
 // that was refused must leave none.
 type confirmHook struct {
 	table *conntrack.Table

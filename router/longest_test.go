@@ -164,7 +164,7 @@ func TestLongestErrors(t *testing.T) {
 }
 
 // TestLongestSuperSegment: super-segments as long as a packet may be, which over IPv6 is more than 16 bits count. Linux
-// cuts those of 64 KiB before a TUN; another far end need not. They take the list, the short way and the way back.
+// cuts those of 64 KiB before a TUN; another far end need not. They take the list, the fast path and the way back.
 func TestLongestSuperSegment(t *testing.T) {
 	for _, tt := range []struct {
 		client, server netip.Addr
@@ -204,7 +204,7 @@ func TestLongestSuperSegment(t *testing.T) {
 				continue
 			}
 			if fast := n.lane("lan0").fast.Load(); fast == 0 {
-				t.Errorf("%s, %s: none took the short way", tt.client, caps)
+				t.Errorf("%s, %s: none took the fast path", tt.client, caps)
 			}
 		}
 	}

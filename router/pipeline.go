@@ -21,7 +21,7 @@ type Hook interface {
 	Handle(p *Packet) packet.Verdict // may rewrite p; keeps neither p nor its bytes, unless it returns Stolen; on Drop it has set p.Reason
 }
 
-// named is what a drop tells of its place: a Hook, or the short way before the list.
+// named is what a drop tells of its place: a Hook, or the fast path before the lists.
 type named interface{ Name() string }
 
 // stage is a hook's place in a list, and the reason for that place.

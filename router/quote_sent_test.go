@@ -117,7 +117,7 @@ func TestQuotedAckStays(t *testing.T) {
 }
 
 // TestQuotedAsSent: whatever a rewrite does to a packet, an error that quotes it shows its sender what it sent (RFC 5508,
-// REQ-4a), in both directions, and on the short way as on the long one.
+// REQ-4a), in both directions, and on the fast path as in the transit list.
 func TestQuotedAsSent(t *testing.T) {
 	udp := func(p testpkt.UDP) func(src, dst netip.AddrPort) []byte {
 		return func(src, dst netip.AddrPort) []byte {

@@ -8,9 +8,9 @@ import (
 )
 
 // TestRouteChange: a connection's own route holds until the routes change; then its next packet goes by the new ones, on
-// the short way and on the long one.
+// the fast path and in the transit list.
 func TestRouteChange(t *testing.T) {
-	for _, options := range [][]byte{nil, {1, 1, 1, 0}} { // a packet with IP options does not take the short way
+	for _, options := range [][]byte{nil, {1, 1, 1, 0}} { // a packet with IP options does not take the fast path
 		cfg := testConfig()
 		cfg.Interfaces = append(cfg.Interfaces, Interface{Name: "dmz0", Side: Outside, MTU: 1500, Address: prefixes("192.0.2.1/24")})
 		n := newNetwork(t, cfg)

@@ -110,7 +110,7 @@ func TestNoTranslationToABroadcast(t *testing.T) {
 	}
 }
 
-// TestRangesDoNotAllocate: the ranges are looked up for each packet of the long way.
+// TestRangesDoNotAllocate: the ranges are looked up for each packet that the fast path does not take.
 func TestRangesDoNotAllocate(t *testing.T) {
 	f := newFIB(&Config{}, nil)
 	for _, a := range []netip.Addr{client4, client6, addr("192.0.0.8"), addr("2001:1::4")} {

@@ -56,13 +56,13 @@ type lane struct {
 	nif    *netInterface // nil: the router's own host
 	queue  tun.Queue
 
-	packet Packet
-	short  shortPacket
-	routes routeCache
-	ahead  *lookahead    // nil: the router's own host
-	frames []tun.Frame   // what Read fills
-	out    [][]tun.Frame // by interface: what the batch sends
-	spare  spare         // for what the lane makes itself
+	packet    Packet
+	candidate fastPacket
+	routes    routeCache
+	ahead     *lookahead    // nil: the router's own host
+	frames    []tun.Frame   // what Read fills
+	out       [][]tun.Frame // by interface: what the batch sends
+	spare     spare         // for what the lane makes itself
 
 	drops    [packet.NumReasons]atomic.Uint64
 	sent     []traffic // by interface
@@ -126,7 +126,7 @@ func (l *lane) handle(frames []tun.Frame) {
 	if len(frames) >= warmPackets && l.router.table.Len() > warmFlows {
 		l.ahead.warm(l.router.table, l.worker.index, frames)
 	}
-	l.short.begin(l)
+	l.candidate.begin(l)
 	n := batch{run: l.router.table.Run(l.worker.index)}
 	for i := range frames {
 		f := &frames[i]
@@ -156,11 +156,11 @@ func (l *lane) walk(now packet.Time, f *tun.Frame, n *batch) {
 }
 
 // batch is what the packets of a batch share: one lock of the connection table where they follow each other on the
-// short way, and one atomic addition to each counter.
+// fast path, and one atomic addition to each counter.
 type batch struct {
 	run            conntrack.Run
 	packets, bytes uint64 // received
-	fast           uint64 // packets that took the short way
+	fast           uint64 // packets that took the fast path
 }
 
 // lookahead is room for a first glance at a batch.
