@@ -39,6 +39,7 @@ const (
 
 var stateNames = map[string]state{"new": stateNew, "established": stateEstablished, "related": stateRelated}
 
+// newFilter makes rules ready that [Config.Check] has accepted.
 func newFilter(cfg *Filter, interfaces map[string]*netInterface, helpers *alg.Registry) (*filter, error) {
 	f := &filter{forward: cfg.Forward, onlyOnNew: true}
 	for i := range cfg.Rules {
@@ -50,15 +51,8 @@ func newFilter(cfg *Filter, interfaces map[string]*netInterface, helpers *alg.Re
 			source: c.Source, destination: c.Destination, proto: c.Proto, ports: c.Ports, action: c.Action,
 			in: interfaces[c.In], out: interfaces[c.Out], helper: c.Helper,
 		}
-		if (c.In != "" && r.in == nil) || (c.Out != "" && r.out == nil) {
-			return nil, fmt.Errorf("filter rule %d: no interface %q", i+1, c.In+c.Out)
-		}
 		for _, name := range c.State {
-			bit, ok := stateNames[name]
-			if !ok {
-				return nil, fmt.Errorf("filter rule %d: state %q is none of new, established, related", i+1, name)
-			}
-			r.states |= uint8(bit)
+			r.states |= uint8(stateNames[name])
 		}
 		f.onlyOnNew = f.onlyOnNew && r.states == uint8(stateNew)
 		f.rules = append(f.rules, r)

@@ -59,7 +59,8 @@ type Router struct {
 	chatterLog dropLog      // of what hosts say to their link
 }
 
-// New wires a router from its parts. Nothing runs before [Router.Run]. An error names the entry of cfg.
+// New wires a router from its parts. Nothing runs before [Router.Run]. An error names the entry of cfg; what [Config.Check]
+// calls a mistake is returned as [ruleset.Problems].
 func New(cfg Config, opt Options) (*Router, error) {
 	r := &Router{cfg: cfg, log: opt.Log, clock: opt.Clock, generation: 1}
 	if r.log == nil {
@@ -71,6 +72,9 @@ func New(cfg Config, opt Options) (*Router, error) {
 	r.start, r.started = r.clock.NowMonotonic(), r.clock.Now()
 	var err error
 	if r.cfg, err = cfg.withDefaults(); err != nil {
+		return nil, err
+	}
+	if err := r.cfg.Check().Err(); err != nil {
 		return nil, err
 	}
 	if r.random, err = newRandom(opt.Seed); err != nil {
@@ -90,38 +94,20 @@ func New(cfg Config, opt Options) (*Router, error) {
 }
 
 func (r *Router) makeInterfaces(devices map[string]tun.Device) error {
-	if len(r.cfg.Interfaces) == 0 {
-		return errors.New("no interface configured")
-	}
 	byName := map[string]*netInterface{}
 	r.own = &ownAddresses{set: map[netip.Addr]*netInterface{}}
 	for i := range r.cfg.Interfaces {
 		c := &r.cfg.Interfaces[i]
 		device := devices[c.Name]
-		switch {
-		case byName[c.Name] != nil:
-			return fmt.Errorf("interface %s: configured twice", c.Name)
-		case device == nil || len(device.Queues()) == 0:
+		if device == nil || len(device.Queues()) == 0 {
 			return fmt.Errorf("interface %s: no device", c.Name)
-		case c.Side != Inside && c.Side != Outside:
-			return fmt.Errorf("interface %s: no side: say Inside or Outside", c.Name)
-		case c.MTU < 0:
-			return fmt.Errorf("interface %s: MTU %d: give bytes, or 0 for the device's own", c.Name, c.MTU)
 		}
 		nif := newInterface(i, c, device)
 		for _, a := range c.Address {
-			if other := r.own.set[a.Addr()]; other != nil {
-				return fmt.Errorf("interface %s: address %s is that of %s too", c.Name, a.Addr(), other.name)
-			}
 			r.own.set[a.Addr()] = nif
 		}
 		byName[c.Name] = nif
 		r.interfaces = append(r.interfaces, nif)
-	}
-	for _, route := range r.cfg.Routes {
-		if byName[route.Interface] == nil {
-			return fmt.Errorf("route to %s: no interface %q", route.To, route.Interface)
-		}
 	}
 	r.fib = newFIB(&r.cfg, byName)
 	var err error

@@ -66,14 +66,14 @@ func TestNewRefuses(t *testing.T) {
 		change func(cfg *Config, opt *Options)
 		want   string
 	}{
-		"no interface":           {func(c *Config, _ *Options) { c.Interfaces = nil }, "no interface configured"},
+		"no interface":           {func(c *Config, _ *Options) { c.Interfaces = nil }, "interface: there is no [[interface]]"},
 		"no device":              {func(_ *Config, o *Options) { delete(o.Devices, "wan0") }, "interface wan0: no device"},
-		"an interface twice":     {func(c *Config, _ *Options) { c.Interfaces[1].Name = "lan0" }, "interface lan0: configured twice"},
-		"an address twice":       {func(c *Config, _ *Options) { c.Interfaces[1].Address = c.Interfaces[0].Address }, "interface wan0: address 10.77.0.1 is that of lan0 too"},
-		"a route to nowhere":     {func(c *Config, _ *Options) { c.Routes[0].Interface = "dmz0" }, `route to 0.0.0.0/0: no interface "dmz0"`},
+		"an interface twice":     {func(c *Config, _ *Options) { c.Interfaces[1].Name = "lan0" }, `interface[1].name: interface "lan0" stands already`},
+		"an address twice":       {func(c *Config, _ *Options) { c.Interfaces[1].Address = c.Interfaces[0].Address }, `interface[1].address[0]: address 10.77.0.1 belongs to interface "lan0" already`},
+		"a route to nowhere":     {func(c *Config, _ *Options) { c.Routes[0].Interface = "dmz0" }, `route[0].interface: no [[interface]] has the name "dmz0"`},
 		"a rule of nat":          {func(c *Config, _ *Options) { c.NAT = []nat.Rule{{Action: nat.DNAT}} }, "to"},
-		"a filter rule":          {func(c *Config, _ *Options) { c.Filter.Rules = []FilterRule{{In: "dmz0"}} }, `filter rule 1: no interface "dmz0"`},
-		"a state that is none":   {func(c *Config, _ *Options) { c.Filter.Rules = []FilterRule{{State: []string{"old"}}} }, `filter rule 1: state "old"`},
+		"a filter rule":          {func(c *Config, _ *Options) { c.Filter.Rules = []FilterRule{{In: "dmz0"}} }, `filter.rule[0].in: no [[interface]] has the name "dmz0"`},
+		"a state that is none":   {func(c *Config, _ *Options) { c.Filter.Rules = []FilterRule{{State: []string{"old"}}} }, `filter.rule[0].state[0]: state: does not know "old"`},
 		"a filter's helper":      {func(c *Config, _ *Options) { c.Filter.Rules = []FilterRule{{Helper: "sip"}} }, `No such helper "sip"`},
 		"a helper rule's helper": {func(c *Config, _ *Options) { c.Helpers = []HelperRule{{Name: "sip", Proto: packet.ProtoUDP}} }, `No such helper "sip"`},
 		"two helpers of one name": {func(_ *Config, o *Options) {

@@ -87,7 +87,6 @@ func TestNoTranslationToABroadcast(t *testing.T) {
 		"netmap":               {nat.Rule{Action: nat.Netmap, Out: "wan0", Source: lan, To: spans("10.88.7.0/24")}, "10.88.7.255", packet.ProhibitedForward},
 		"netmap, a host":       {nat.Rule{Action: nat.Netmap, Out: "wan0", Source: lan, To: spans("10.88.7.0/24")}, "10.88.7.254", packet.NotDropped},
 		"dnat":                 {nat.Rule{Action: nat.DNAT, In: "wan0", Destination: spans("203.0.113.9/32"), To: spans("10.77.0.255/32")}, "203.0.113.9", packet.ProhibitedForward},
-		"dnat to multicast":    {nat.Rule{Action: nat.DNAT, In: "wan0", Destination: spans("203.0.113.9/32"), To: spans("239.1.2.3/32")}, "203.0.113.9", packet.ProhibitedForward},
 		"dnat to class E":      {nat.Rule{Action: nat.DNAT, In: "wan0", Destination: spans("203.0.113.9/32"), To: spans("240.1.2.3/32")}, "203.0.113.9", packet.BadAddress},
 		"dnat to this network": {nat.Rule{Action: nat.DNAT, In: "wan0", Destination: spans("203.0.113.9/32"), To: spans("0.1.2.3/32")}, "203.0.113.9", packet.BadAddress},
 	} {

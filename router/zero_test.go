@@ -140,10 +140,10 @@ func TestNegativeIsNoLimit(t *testing.T) {
 // TestRefusedConfigs: what can't be meant is refused, with the name of the field.
 func TestRefusedConfigs(t *testing.T) {
 	for want, change := range map[string]func(*Config){
-		"wan0: no side": func(c *Config) { c.Interfaces[1].Side = 0 },
-		"lan0: MTU -1":  func(c *Config) { c.Interfaces[0].MTU = -1 },
-		"fragments: -1": func(c *Config) { c.Fragments = -1 },
-		"no interface":  func(c *Config) { *c = Config{} },
+		`interface[1].side: interface "wan0" has no side`: func(c *Config) { c.Interfaces[1].Side = 0 },
+		"interface[0].mtu: an MTU of -1":                  func(c *Config) { c.Interfaces[0].MTU = -1 },
+		"fragments: -1":                                   func(c *Config) { c.Fragments = -1 },
+		"there is no [[interface]]":                       func(c *Config) { *c = Config{} },
 	} {
 		cfg := zeroConfig()
 		change(&cfg)

@@ -21,6 +21,7 @@ import (
 const demoConfig = `
 [[interface]]
 name = "lan0"
+side = "inside"
 address = ["10.77.0.1/24", "fd77::1/64"]
 netns = "client"
 host_address = ["10.77.0.2/24", "fd77::2/64"]
@@ -28,6 +29,7 @@ host_route = ["0.0.0.0/0", "::/0"]
 
 [[interface]]
 name = "wan0"
+side = "outside"
 address = ["203.0.113.1/24", "2001:db8:113::1/64"]
 netns = "server"
 host_address = ["203.0.113.2/24", "2001:db8:113::2/64"]

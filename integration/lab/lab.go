@@ -35,6 +35,7 @@ host_route = ["0.0.0.0/0", "::/0"]
 {lan}
 [[interface]]
 name = "wan0"
+side = "outside"
 address = ["203.0.113.1/24", "2001:db8:113::1/64"]
 netns = "server"
 host_address = ["203.0.113.2/24", "2001:db8:113::2/64"]

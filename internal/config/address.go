@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/natrouter/natrouter/router/conntrack"
+	"github.com/natrouter/natrouter/router/ruleset"
 )
 
 // parseAddr reads one address.
@@ -72,7 +73,7 @@ func parseAddrRange(s string) (conntrack.AddrRange, error) {
 		if err != nil {
 			return conntrack.AddrRange{}, err
 		}
-		return prefixRange(p), nil
+		return conntrack.AddrRange(ruleset.SpanOf(p)), nil
 	}
 	from, to, ranged := strings.Cut(s, "-")
 	first, err := parseAddr(from)
@@ -93,50 +94,4 @@ func parseAddrRange(s string) (conntrack.AddrRange, error) {
 		return conntrack.AddrRange{}, fmt.Errorf("range %q runs backwards: write \"%s-%s\"", s, last, first)
 	}
 	return conntrack.AddrRange{First: first, Last: last}, nil
-}
-
-// prefixRange returns the addresses of a prefix.
-func prefixRange(p netip.Prefix) conntrack.AddrRange {
-	last := p.Masked().Addr().AsSlice()
-	for bit := p.Bits(); bit < len(last)*8; bit++ {
-		last[bit/8] |= 0x80 >> (bit % 8)
-	}
-	a, _ := netip.AddrFromSlice(last)
-	return conntrack.AddrRange{First: p.Masked().Addr(), Last: a}
-}
-
-// rangePrefix returns the prefix that has just the addresses of r, if there is one.
-func rangePrefix(r conntrack.AddrRange) (netip.Prefix, bool) {
-	for bits := 0; bits <= r.First.BitLen(); bits++ {
-		if p := netip.PrefixFrom(r.First, bits); prefixRange(p) == r {
-			return p, true
-		}
-	}
-	return netip.Prefix{}, false
-}
-
-// families says which families a list of ranges has.
-type families struct{ v4, v6 bool }
-
-func (f families) none() bool                { return !f.v4 && !f.v6 }
-func (f families) meet(g families) bool      { return f.v4 && g.v4 || f.v6 && g.v6 }
-func (f families) add(a netip.Addr) families { return families{f.v4 || a.Is4(), f.v6 || a.Is6()} }
-
-func (f families) String() string {
-	switch {
-	case f.v4 && f.v6:
-		return "IPv4 and IPv6"
-	case f.v6:
-		return "IPv6"
-	case f.v4:
-		return "IPv4"
-	}
-	return "no"
-}
-
-func familiesOf(ranges []conntrack.AddrRange) (f families) {
-	for _, r := range ranges {
-		f = f.add(r.First)
-	}
-	return f
 }

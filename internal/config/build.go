@@ -22,31 +22,28 @@ type builder struct {
 
 	interfaces map[string]*port // by name, the first of a name
 	names      []string         // of interfaces, in the order of the file
+	routes     []*table         // of Config.Routes
 }
 
 // port is an interface as other sections need it.
 type port struct {
 	index     int // in Config.Interfaces
 	table     *table
-	outsideBy int      // line of the rule that makes it an outside interface, 0: none
-	routed    families // of its addresses and routes
+	outsideBy int // line of the rule that makes it an outside interface, 0: none
 }
 
 func (b *builder) build(root *table) {
 	cfg := &b.file.Config
 	b.program(root)
-	b.allInterfaces(cfg, root.tables["interface"], root)
+	b.allInterfaces(cfg, root.tables["interface"])
 	for _, t := range root.tables["route"] {
 		b.route(cfg, t)
 	}
-	b.checkRoutes(cfg)
 	b.natDefaults(cfg, root.sub("nat_defaults"))
 	for _, t := range root.tables["nat"] {
 		cfg.NAT = append(cfg.NAT, b.natRule(t))
 	}
-	b.checkTargets(cfg, root.tables["nat"])
-	b.sides(cfg)
-	b.checkMTU(cfg)
+	b.sides(cfg, root.tables["interface"])
 	for _, t := range root.tables["helper"] {
 		cfg.Helpers = append(cfg.Helpers, b.helper(t))
 	}
@@ -55,9 +52,7 @@ func (b *builder) build(root *table) {
 	cfg.ErrorRate = orNone(value[int](root.sub("icmp"), "error_rate"))
 	cfg.NoFastPath = !value[bool](root.sub("fast_path"), "enabled")
 	b.features(root)
-	if len(b.errors) == 0 { // rules that can't be read clash with nothing
-		b.clashes(cfg)
-	}
+	b.check(cfg, root)
 }
 
 // orNone returns a number of the file as the router has it, where 0 is the default and what is negative is none.
@@ -125,7 +120,7 @@ type match struct {
 	ports               []conntrack.PortRange
 }
 
-// match reads the match keys of a rule and checks them against each other.
+// match reads the match keys of a rule. The room that owns the rule checks them: see check.
 func (b *builder) match(t *table) match {
 	m := match{
 		destination: value[addrList](t, "destination"),
@@ -135,46 +130,17 @@ func (b *builder) match(t *table) match {
 	if find(t.keys, "source") != nil {
 		m.source = value[addrList](t, "source")
 	}
-	if t.has("port") && (t.has("protocol") || t.key.more == nil) { // a helper rule's missing protocol has its own message
-		b.needPorts(t, "port", m.proto)
+	if t.has("port") && t.key.more == nil { // a helper rule's missing protocol has its own message
+		b.needPorts(t, "port")
 	}
-	b.sameFamily(t, "source", familiesOf(m.source), "destination", familiesOf(m.destination))
-	b.sameFamily(t, "source", familiesOf(m.source), "protocol", protocolFamilies(m.proto))
-	b.sameFamily(t, "destination", familiesOf(m.destination), "protocol", protocolFamilies(m.proto))
 	return m
 }
 
-// needPorts reports a key with ports in a rule whose protocol has none.
-func (b *builder) needPorts(t *table, name string, proto uint8) {
-	switch {
-	case !t.has("protocol"):
+// needPorts reports a key with ports in a rule that names no protocol: a port means nothing without.
+func (b *builder) needPorts(t *table, name string) {
+	if !t.has("protocol") {
 		b.errorf(t.line(name), `%s needs a protocol that has ports: add protocol = "tcp" or "udp"`, name)
-	case proto != 0 && !hasPorts(proto):
-		b.errorf(t.line(name), "protocol %q has no ports: remove %s, or write protocol = %s", formatProtocol(proto), name,
-			alternatives(protocolNames(true)))
 	}
-}
-
-// sameFamily reports two keys of a rule that have no family in common, so that it could never match.
-func (b *builder) sameFamily(t *table, name string, f families, other string, g families) {
-	if f.none() || g.none() || f.meet(g) || t.broken[name] || t.broken[other] {
-		return
-	}
-	b.errorf(max(t.line(name), t.line(other)), "%s is %s and %s is %s, so the rule matches nothing: write both in one family",
-		name, f, other, g)
-}
-
-// iface returns the interface that a key names, nil for none or an unknown one, which it reports.
-func (b *builder) iface(t *table, name string) *port {
-	s := value[string](t, name)
-	if s == "" {
-		return nil
-	}
-	p, ok := b.interfaces[s]
-	if !ok {
-		b.errorf(t.line(name), "no [[interface]] has the name %q: %s", s, suggest(s, b.names))
-	}
-	return p
 }
 
 func (b *builder) natDefaults(cfg *router.Config, t *table) {
@@ -195,10 +161,6 @@ func (b *builder) natDefaults(cfg *router.Config, t *table) {
 	}
 	cfg.MSSClamp = value[int](t, "mss_clamp")
 	d := cfg.Defaults
-	if d.PortRange.First < 1024 {
-		b.errorf(t.line("port_range"), `port_range = %q goes below 1024: write "1024-%d"; ports below 1024 are a class of their own (RFC 4787 REQ-3)`,
-			formatPorts(d.PortRange), max(d.PortRange.Last, 1024))
-	}
 	if quarantine := value[time.Duration](t, "quarantine"); quarantine < quarantineLeast {
 		b.warnf(t.line("quarantine"), "quarantine = %q is below the %s of RFC 6888 REQ-8: what is sent to a host that is gone may reach another one",
 			formatDuration(quarantine), formatDuration(quarantineLeast))

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -154,7 +155,10 @@ func TestSides(t *testing.T) {
 		if tt.rule != "" {
 			tt.rule = "[[nat]]\n" + tt.rule
 		}
-		f := parse(t, tt.rule)
+		f, err := Parse("f", []byte(tt.rule+regexp.MustCompile("side = .*").ReplaceAllString(twoSides, "")))
+		if err != nil {
+			t.Fatal(err)
+		}
 		if got := f.Config.Interfaces[1].Side; got != tt.want {
 			t.Errorf("%s: wan0 is on side %v, want %v", name, got, tt.want)
 		}

@@ -5,7 +5,7 @@ import (
 
 	"github.com/natrouter/natrouter/router"
 	"github.com/natrouter/natrouter/router/conntrack"
-	"github.com/natrouter/natrouter/router/packet"
+	"github.com/natrouter/natrouter/router/ruleset"
 )
 
 // conntrack builds [conntrack] and [[pass]].
@@ -65,7 +65,7 @@ func (b *builder) policy(t *table) conntrack.TimeoutPolicy {
 	for _, k := range timeouts {
 		if times.has(k.name) && m.proto != 0 && k.proto != m.proto && (k.proto != 0 || ownTimeouts(m.proto)) {
 			b.errorf(times.line(k.name), "%s never applies to protocol %q, which is all that this policy matches: remove it",
-				k.name, formatProtocol(m.proto))
+				k.name, ruleset.ProtocolName(m.proto))
 		}
 	}
 	wellKnown := len(m.ports) > 0 && !slices.ContainsFunc(m.ports, func(r conntrack.PortRange) bool { return r.Last > 1023 })
@@ -91,14 +91,5 @@ func (b *builder) pass(t *table) conntrack.PassRule {
 		Destination: value[addrList](t, "destination"),
 		Newest:      value[string](t, "conflict") == "newest",
 	}
-	switch {
-	case hasPorts(r.Proto):
-		b.errorf(t.line("protocol"), `protocol %q has ports, by which nat keeps hosts apart: [[pass]] is for protocols without, as "gre" and "esp"`,
-			formatProtocol(r.Proto))
-	case r.Proto == packet.ProtoICMP || r.Proto == packet.ProtoICMPv6:
-		b.errorf(t.line("protocol"), `protocol %q has identifiers, by which nat keeps hosts apart: [[pass]] is for protocols without, as "gre" and "esp"`,
-			formatProtocol(r.Proto))
-	}
-	b.sameFamily(t, "source", familiesOf(r.Source), "destination", familiesOf(r.Destination))
 	return r
 }

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/BurntSushi/toml"
+
+	"github.com/natrouter/natrouter/router/ruleset"
 )
 
 // decoder turns the file into tables of checked values.
@@ -147,8 +149,8 @@ func (d *decoder) unknown(t *table, raw map[string]any, name string, m *mark) {
 	if helper, ok := raw["name"].(string); ok && t.key.more != nil {
 		where += fmt.Sprintf(" with name = %q", helper)
 	}
-	near := nearest(name, names(t.keys))
-	slip := distance(name, near) <= max(1, len(name)/4)
+	near := ruleset.Nearest(name, names(t.keys))
+	slip := ruleset.Distance(name, near) <= max(1, len(name)/4)
 	if home := d.home(d.schema, "", name); len(home) > 0 && !slip {
 		d.errorf(line, "unknown key %q %s: it belongs in %s", name, where, strings.Join(home, " or "))
 		return

@@ -14,10 +14,23 @@ var update = flag.Bool("update", false, "write what is found into testdata/error
 const twoSides = `
 [[interface]]
 name = "lan0"
+side = "inside"
 address = ["10.77.0.1/24", "fd77::1/64"]
 [[interface]]
 name = "wan0"
+side = "outside"
 address = ["203.0.113.1/24", "2001:db8:113::1/64"]
+`
+
+// wayOut makes them a configuration without fault.
+const wayOut = `
+[[route]]
+to = ["0.0.0.0/0", "::/0"]
+interface = "wan0"
+[[nat]]
+action = "masquerade"
+out = "wan0"
+source = ["10.77.0.0/16", "fd77::/16"]
 `
 
 // TestMessages checks each message to the letter: they are what a user sees of this package. testdata/errors.txt has the
@@ -59,7 +72,7 @@ func TestMessages(t *testing.T) {
 // said returns what check would print for a file.
 func said(t *testing.T, text string, complete bool) string {
 	if complete {
-		text += twoSides
+		text += twoSides + wayOut
 	}
 	f, err := Parse("f", []byte(text))
 	var b strings.Builder

@@ -130,3 +130,40 @@ func TestTwoNamespacesLoads(t *testing.T) {
 		}
 	}
 }
+
+// tomlBlock is a configuration in a Markdown page.
+var tomlBlock = regexp.MustCompile("(?s)```(?:toml)?\n(.*?)```")
+
+// TestGoodConfigurations: no false warning. All that the repository shows its readers is without fault.
+func TestGoodConfigurations(t *testing.T) {
+	shown := 0
+	for _, path := range []string{examplePath, "../../examples/two-namespaces/natrouter.toml", "../../README.md"} {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		blocks := []string{string(data)}
+		if strings.HasSuffix(path, ".md") {
+			blocks = nil
+			for _, m := range tomlBlock.FindAllStringSubmatch(string(data), -1) {
+				if strings.Contains(m[1], "[[interface]]") {
+					blocks = append(blocks, m[1])
+				}
+			}
+		}
+		for _, text := range blocks {
+			shown++
+			f, err := Parse(path, []byte(text))
+			if err != nil {
+				t.Error(err)
+				continue
+			}
+			for _, w := range f.Warnings {
+				t.Errorf("%v", w)
+			}
+		}
+	}
+	if shown < 3 {
+		t.Errorf("%d configurations, want at least 3", shown)
+	}
+}

@@ -4,10 +4,8 @@ import (
 	"slices"
 
 	"github.com/natrouter/natrouter/router"
+	"github.com/natrouter/natrouter/router/ruleset"
 )
-
-// states of a connection that a filter rule may ask for.
-var states = []string{"new", "established", "related"}
 
 // filter builds [filter].
 func (b *builder) filter(cfg *router.Config, t *table) {
@@ -23,8 +21,6 @@ func (b *builder) filter(cfg *router.Config, t *table) {
 
 func (b *builder) filterRule(t *table) router.FilterRule {
 	m := b.match(t)
-	b.iface(t, "in")
-	b.iface(t, "out")
 	r := router.FilterRule{
 		In:          value[string](t, "in"),
 		Out:         value[string](t, "out"),
@@ -38,19 +34,13 @@ func (b *builder) filterRule(t *table) router.FilterRule {
 		Line:        t.mark.line,
 	}
 	for i, s := range r.State {
-		line := t.item("state", i)
-		switch {
-		case s == "invalid" || s == "untracked":
-			b.errorf(line, "state: %q packets are never forwarded, so no rule sees them: remove it", s)
-		case !slices.Contains(states, s):
-			b.errorf(line, "state: does not know %q: %s", s, suggest(s, states))
-		case slices.Contains(r.State[:i], s):
-			b.errorf(line, "state: %q stands twice: remove one of the two", s)
+		if slices.Contains(r.State[:i], s) {
+			b.errorf(t.item("state", i), "state: %q stands twice: remove one of the two", s)
 		}
 	}
 	if r.Helper != "" {
 		if _, ok := helpers[r.Helper]; !ok || r.Helper == noHelper {
-			b.errorf(t.line("helper"), "No such helper %q: %s", r.Helper, suggest(r.Helper, helperNames(false)))
+			b.errorf(t.line("helper"), "No such helper %q: %s", r.Helper, ruleset.Suggest(r.Helper, helperNames(false)))
 		}
 	}
 	return r

@@ -15,6 +15,7 @@ import (
 
 	"github.com/BurntSushi/toml"
 	"github.com/natrouter/natrouter/router/conntrack"
+	"github.com/natrouter/natrouter/router/ruleset"
 )
 
 func addFiles(f *testing.F) {
@@ -276,7 +277,7 @@ func FuzzAddrRange(f *testing.F) {
 		if !ok {
 			return
 		}
-		if p, isNet := rangePrefix(r); isNet && prefixRange(p) != r || strings.Contains(s, "/") && !isNet {
+		if p, isNet := ruleset.Span(r).Prefix(); isNet && ruleset.SpanOf(p) != ruleset.Span(r) || strings.Contains(s, "/") && !isNet {
 			t.Errorf("%q: %v isn't the network %v", s, r, p)
 		}
 	})
@@ -302,20 +303,6 @@ func FuzzTarget(f *testing.F) {
 			if r, rangeErr := parseAddrRange(strings.Trim(s, "[]")); rangeErr != nil || r != g.addrs {
 				t.Errorf("%q is %+v", s, g)
 			}
-		}
-	})
-}
-
-// FuzzDistance: the distance is one of a metric's, by the three laws that suggestions rest on.
-func FuzzDistance(f *testing.F) {
-	f.Add("masquarade", "masquerade")
-	f.Add("", "mtu")
-	f.Add("mut", "mtu")
-	f.Fuzz(func(t *testing.T, a, b string) {
-		a, b = a[:min(len(a), 64)], b[:min(len(b), 64)]
-		d := distance(a, b)
-		if d != distance(b, a) || (d == 0) != (a == b) || d > max(len(a), len(b)) || d < max(len(a), len(b))-min(len(a), len(b)) {
-			t.Errorf("distance(%q, %q) = %d, back %d", a, b, d, distance(b, a))
 		}
 	})
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/natrouter/natrouter/router"
 	"github.com/natrouter/natrouter/router/conntrack"
 	"github.com/natrouter/natrouter/router/packet"
+	"github.com/natrouter/natrouter/router/ruleset"
 )
 
 // noHelper is the name that assigns none.
@@ -79,12 +80,12 @@ func (b *builder) helper(t *table) router.HelperRule {
 	h, known := helpers[r.Name]
 	switch {
 	case !known:
-		b.errorf(t.line("name"), "No such helper %q: %s", r.Name, suggest(r.Name, helperNames(true)))
+		b.errorf(t.line("name"), "No such helper %q: %s", r.Name, ruleset.Suggest(r.Name, helperNames(true)))
 	case !t.has("protocol"):
-		b.errorf(t.line("name"), "%s: add protocol = %q", needProtocol, formatProtocol(cmp.Or(h.proto, packet.ProtoTCP)))
+		b.errorf(t.line("name"), "%s: add protocol = %q", needProtocol, ruleset.ProtocolName(cmp.Or(h.proto, packet.ProtoTCP)))
 	case m.proto != 0 && h.proto != 0 && m.proto != h.proto:
-		b.errorf(t.line("protocol"), "No such helper %q for protocol %q: write protocol = %q", r.Name, formatProtocol(m.proto),
-			formatProtocol(h.proto))
+		b.errorf(t.line("protocol"), "No such helper %q for protocol %q: write protocol = %q", r.Name, ruleset.ProtocolName(m.proto),
+			ruleset.ProtocolName(h.proto))
 	}
 	if known && r.Name != noHelper && !t.has("port") {
 		b.errorf(t.line("name"), "helper %q would read every connection: add the port of its servers, port = %d", r.Name, h.port)

@@ -6,26 +6,19 @@ import (
 	"strings"
 
 	"github.com/natrouter/natrouter/router"
+	"github.com/natrouter/natrouter/router/ruleset"
 )
 
 // maxInterfaceName is IFNAMSIZ without its final zero, bytes.
 const maxInterfaceName = 15
 
-// minIPv6MTU is what each link that carries IPv6 must take: RFC 8200, section 5. Bytes.
-const minIPv6MTU = 1280
-
-func (b *builder) allInterfaces(cfg *router.Config, tables []*table, root *table) {
+func (b *builder) allInterfaces(cfg *router.Config, tables []*table) {
 	b.interfaces = map[string]*port{}
-	if !root.has("interface") {
-		b.errorf(1, "there is no [[interface]]: add one for each side, as in config.toml.example")
-	}
 	for _, t := range tables {
 		i := b.interfaceOf(t)
 		p := &port{index: len(cfg.Interfaces), table: t}
 		cfg.Interfaces = append(cfg.Interfaces, i)
-		if first, ok := b.interfaces[i.Name]; ok && i.Name != "" {
-			b.errorf(t.line("name"), "interface %q stands already on line %d: give this one another name, or put its keys there",
-				i.Name, first.table.line("name"))
+		if _, ok := b.interfaces[i.Name]; ok && i.Name != "" {
 			continue
 		}
 		if i.Name != "" {
@@ -33,7 +26,6 @@ func (b *builder) allInterfaces(cfg *router.Config, tables []*table, root *table
 			b.names = append(b.names, i.Name)
 		}
 	}
-	b.checkAddresses(cfg, tables)
 	b.checkDescriptors(cfg, tables)
 }
 
@@ -85,7 +77,7 @@ func (b *builder) checkHostBits(t *table, name string) {
 	}
 	for i, p := range value[list[netip.Prefix]](t, name) {
 		a, line := p.Addr(), t.item(name, i)
-		whole := prefixRange(p)
+		whole := ruleset.SpanOf(p)
 		switch {
 		case a.IsUnspecified(), a.IsLoopback(), a.IsMulticast(), a == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
 			b.errorf(line, `%s: %s can't be the address of an interface: write one from your network, as in "10.77.0.1/24"`, name, a)
@@ -137,41 +129,6 @@ func (b *builder) checkDevice(t *table, d router.DeviceConfig) {
 	}
 }
 
-// checkAddresses reports addresses and networks that two interfaces claim.
-func (b *builder) checkAddresses(cfg *router.Config, tables []*table) {
-	type claim struct {
-		prefix netip.Prefix
-		owner  int
-		line   int
-	}
-	var claims []claim
-	for i := range cfg.Interfaces {
-		for j, p := range cfg.Interfaces[i].Address {
-			line := tables[i].item("address", j)
-			for _, c := range claims {
-				switch other := cfg.Interfaces[c.owner].Name; {
-				case c.prefix.Addr() == p.Addr():
-					b.errorf(line, "address %s belongs to interface %q already (line %d): write another one", p.Addr(), other, c.line)
-				case c.owner != i && c.prefix.Overlaps(p):
-					b.errorf(line, "network %s overlaps %s of interface %q (line %d): give each interface a network of its own",
-						p.Masked(), c.prefix.Masked(), other, c.line)
-				}
-			}
-			claims = append(claims, claim{p, i, line})
-		}
-	}
-	for i := range cfg.Interfaces {
-		for j, p := range cfg.Interfaces[i].Device.HostAddress {
-			for _, c := range claims {
-				if c.prefix.Addr() == p.Addr() {
-					b.errorf(tables[i].item("host_address", j), "host_address %s is the router's own (line %d): write another address of that network",
-						p.Addr(), c.line)
-				}
-			}
-		}
-	}
-}
-
 // checkDescriptors reports a descriptor that two interfaces take.
 func (b *builder) checkDescriptors(cfg *router.Config, tables []*table) {
 	for i := range cfg.Interfaces {
@@ -189,39 +146,24 @@ func (b *builder) checkDescriptors(cfg *router.Config, tables []*table) {
 	}
 }
 
-// sides gives each interface without a side the one that follows from the rules, and reports a side that contradicts
-// them.
-func (b *builder) sides(cfg *router.Config) {
-	for _, name := range b.names {
-		p := b.interfaces[name]
-		i := &cfg.Interfaces[p.index]
+// sides gives each interface without a side the one that follows from the rules, and warns of that: a slip in a rule
+// would put strangers inside.
+func (b *builder) sides(cfg *router.Config, tables []*table) {
+	for n, t := range tables {
+		i, rule := &cfg.Interfaces[n], 0
+		if p := b.interfaces[i.Name]; p != nil {
+			rule = p.outsideBy
+		}
 		switch {
-		case p.outsideBy == 0 && p.table.has("side"):
-		case p.outsideBy == 0:
-			i.Side = router.Inside
-		case !p.table.has("side"):
+		case t.has("side"):
+		case rule != 0:
 			i.Side = router.Outside
-		case i.Side == router.Inside:
-			b.errorf(p.table.line("side"), `side = "inside" contradicts the rule on line %d, which translates what leaves by %q: write "outside", or leave side out`,
-				p.outsideBy, i.Name)
-		}
-	}
-}
-
-// checkMTU reports an interface that carries IPv6 with an MTU too small for it.
-func (b *builder) checkMTU(cfg *router.Config) {
-	for _, name := range b.names {
-		p := b.interfaces[name]
-		i := cfg.Interfaces[p.index]
-		carries := p.routed
-		for _, list := range [][]netip.Prefix{i.Address, i.Device.HostAddress, i.Device.HostRoute} {
-			for _, a := range list {
-				carries = carries.add(a.Addr())
-			}
-		}
-		if carries.v6 && i.MTU < minIPv6MTU {
-			b.errorf(p.table.line("mtu"), "mtu = %d is too small for IPv6, which interface %q carries: write %d or more (RFC 8200, section 5), or remove its IPv6 addresses and routes",
-				i.MTU, i.Name, minIPv6MTU)
+			b.warnf(t.mark.line, `interface %q has no side, and is taken as outside because the rule on line %d translates what leaves by it: add side = "outside"`,
+				i.Name, rule)
+		default:
+			i.Side = router.Inside
+			b.warnf(t.mark.line, `interface %q has no side, and is taken as inside, so hosts behind it may begin connections to everywhere: add side = "inside", or "outside" if strangers are there`,
+				i.Name)
 		}
 	}
 }

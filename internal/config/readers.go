@@ -6,6 +6,7 @@ import (
 
 	"github.com/natrouter/natrouter/router/conntrack"
 	"github.com/natrouter/natrouter/router/nat"
+	"github.com/natrouter/natrouter/router/ruleset"
 )
 
 // reader checks the value of a key and returns it in the type that the key has. After a mistake, which it reports, it isn't
@@ -67,9 +68,9 @@ func oneOf[T any](words ...word[T]) reader {
 			}
 		}
 		if !ok {
-			p.errorf(m.line, "%s is a word, not %s: write %s", name, describe(v), alternatives(shown))
+			p.errorf(m.line, "%s is a word, not %s: write %s", name, describe(v), ruleset.Alternatives(shown))
 		} else {
-			p.errorf(m.line, "%s does not know %q: %s", name, s, suggest(s, shown))
+			p.errorf(m.line, "%s does not know %q: %s", name, s, ruleset.Suggest(s, shown))
 		}
 		return nil, false
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/BurntSushi/toml"
 
 	"github.com/natrouter/natrouter/router/conntrack"
+	"github.com/natrouter/natrouter/router/ruleset"
 )
 
 // Readdressed is an interface that has other addresses than the file said that a router was started with.
@@ -98,7 +99,7 @@ func namedAddresses(s string) (r conntrack.AddrRange, ok bool) {
 	if err != nil {
 		return r, false
 	}
-	return prefixRange(p), true
+	return conntrack.AddrRange(ruleset.SpanOf(p)), true
 }
 
 func contains(r conntrack.AddrRange, a netip.Addr) bool {

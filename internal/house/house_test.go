@@ -45,7 +45,7 @@ func packages(t *testing.T) []listed {
 var rooms = []string{
 	"cmd/natrouter", "integration/bench", "integration", "internal/netlab", "internal/config", "router/control",
 	"router", "router/alg/pptp", "router/alg/ftp", "router/alg/tftp", "router/alg/irc", "router/alg", "router/nat",
-	"router/conntrack", "router/fragment", "router/tun", "router/packet",
+	"router/conntrack", "router/fragment", "router/tun", "router/ruleset", "router/packet",
 }
 
 // TestImportsPointDown: a room imports only rooms below it in the list; unlisted ones (tools of the tests) import
@@ -70,7 +70,7 @@ func TestImportsPointDown(t *testing.T) {
 }
 
 // pure are the rooms that somebody with another stack can use: bytes in, bytes out.
-var pure = []string{"router/packet", "router/fragment", "router/conntrack", "router/nat", "router/alg"}
+var pure = []string{"router/packet", "router/fragment", "router/conntrack", "router/nat", "router/alg", "router/ruleset"}
 
 // forbidden is what they must not reach, nor through others.
 var forbidden = []string{"gvisor.dev/", "github.com/songgao/", module + "router/tun", "net/http"}

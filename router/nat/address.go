@@ -51,8 +51,6 @@ func spanOf(r conntrack.AddrRange) addrSpan { return addrSpan{fromNetip(r.First)
 
 func (s addrSpan) contains(a address) bool { return !a.less(s.first) && !s.last.less(a) }
 
-func (s addrSpan) overlaps(o addrSpan) bool { return !s.last.less(o.first) && !o.last.less(s.first) }
-
 // size returns how many addresses s has, at most the largest number.
 func (s addrSpan) size() uint64 {
 	d := s.last.sub(s.first)

@@ -168,3 +168,17 @@ func BenchmarkICMPError(b *testing.B) {
 		RewriteSrc(e, &h, &m, &c, netip.Addr{})
 	}
 }
+
+// BenchmarkNew is a start: the check of the rules, and the engine.
+func BenchmarkNew(b *testing.B) {
+	for _, n := range []int{1000, 10000, 40000} {
+		b.Run(fmt.Sprintf("%d-forwards", n), func(b *testing.B) {
+			cfg := forwardRules(n)
+			for b.Loop() {
+				if _, err := New(cfg, nil); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

@@ -4,139 +4,157 @@ import (
 	"net/netip"
 
 	"github.com/natrouter/natrouter/router/conntrack"
+	"github.com/natrouter/natrouter/router/ruleset"
 )
 
-// check refuses rules that can't mean anything, and rules that clash.
-func check(cfg *Config) error {
+// check says what is wrong with a configuration: what can't mean anything, and rules that clash.
+func check(cfg *Config) *checker {
 	k := &checker{cfg: cfg}
 	k.interfaces()
 	k.defaults()
+	names := cfg.interfaceNames()
 	for i := range cfg.Rules {
-		k.rule(&cfg.Rules[i])
+		k.rule(i, &cfg.Rules[i], names)
 	}
-	if len(k.errs) == 0 { // clashes of broken rules say nothing
+	if k.Err() == nil { // clashes of broken rules say nothing
 		k.clashes()
 	}
-	return k.err()
+	return k
 }
 
 func (k *checker) interfaces() {
 	seen := map[string]int{}
-	for _, i := range k.cfg.Interfaces {
-		if line, twice := seen[i.Name]; twice {
-			k.fail(i.Line, line, "interface %q is there twice", i.Name)
+	for i, f := range k.cfg.Interfaces {
+		if first, twice := seen[f.Name]; twice {
+			k.Mistakef(ruleset.Key("interface", i, "name"), ruleset.Key("interface", first, "name"),
+				"give this one another name, or put its keys there", "interface %q stands already", f.Name)
+			continue
 		}
-		seen[i.Name] = i.Line
+		seen[f.Name] = i
 	}
 }
 
 func (k *checker) defaults() {
 	if r := k.cfg.Defaults.PortRange; r.First > r.Last || r.First < 1024 {
-		k.fail(0, 0, "port_range %d-%d: must lie in 1024-65535", r.First, r.Last)
+		k.Mistakef(ruleset.Place{Table: "nat_defaults", Index: -1, Key: "port_range"}, none,
+			`write one as in "1024-65535"`,
+			"port_range %d-%d must lie in 1024-65535, since ports below 1024 are a class of their own (RFC 4787 REQ-3)", r.First, r.Last)
 	}
 }
 
 // rule checks one rule by itself.
-func (k *checker) rule(r *Rule) {
-	for _, name := range []string{r.In, r.Out} {
-		if name != "" && interfaceIndex(k.cfg.Interfaces, name) < 0 {
-			k.fail(r.Line, 0, "there is no interface %q", name)
+func (k *checker) rule(i int, r *Rule, names []string) {
+	known := true
+	for _, use := range []struct{ key, name string }{{"in", r.In}, {"out", r.Out}} {
+		if use.name != "" && interfaceIndex(k.cfg.Interfaces, use.name) < 0 {
+			k.mistake(i, use.key, ruleset.Suggest(use.name, names), "no [[interface]] has the name %q", use.name)
+			known = false
 		}
 	}
-	for _, list := range [][]conntrack.AddrRange{r.Source, r.Destination, r.To} {
-		k.ranges(r, list)
+	before := len(k.Problems)
+	m := r.match(true, &k.cfg.Defaults)
+	m.Source, m.Destination = ruleset.Spans(r.Source), ruleset.Spans(r.Destination)
+	m.Check(&k.Problems, func(key string) ruleset.Place { return at(i, key) })
+	ruleset.CheckSpans(&k.Problems, at(i, "to"), ruleset.Spans(r.To))
+	ruleset.CheckPorts(&k.Problems, at(i, "to_port"), ruleset.PortSpans(r.ToPorts))
+	wellFormed := len(k.Problems) == before
+	if !k.shape(i, r) || !wellFormed {
+		return
 	}
-	for _, list := range [][]conntrack.PortRange{r.Ports, r.ToPorts} {
-		for _, p := range list {
-			if p.First > p.Last || p.First == 0 {
-				k.fail(r.Line, 0, "port range %d-%d: ports go from 1 up", p.First, p.Last)
-			}
-		}
-	}
-	if (len(r.Ports) > 0 || len(r.ToPorts) > 0) && r.Proto != 0 && !hasPorts(r.Proto) {
-		k.fail(r.Line, 0, "protocol %d has no ports", r.Proto)
-	}
-	if r.KeepOnChange && r.Action != Masquerade {
-		k.fail(r.Line, 0, "on_address_change is for masquerade")
+	if !oneToOne(r) {
+		k.targets(i, r)
 	}
 	switch r.Action {
 	case Masquerade:
-		k.masquerade(r)
-	case SNAT:
-		k.needsTo(r)
-	case DNAT, Redirect:
-		k.static(r)
+		if known {
+			k.masquerade(i, r)
+		}
+	case SNAT, DNAT:
+		k.translated(i, r)
 	case Netmap, NPTv6:
-		k.prefixes(r)
-	case Accept:
-		if len(r.To) > 0 || len(r.ToPorts) > 0 {
-			k.fail(r.Line, 0, "accept translates to nothing: remove \"to\"")
-		}
-	default:
-		k.fail(r.Line, 0, "a rule needs an action")
+		k.prefixes(i, r)
+	}
+	if r.Action == DNAT || r.Action == Redirect {
+		k.static(i, r)
+	}
+	if len(r.ToPorts) > 0 && r.Proto != 0 && !hasPorts(r.Proto) {
+		k.mistake(i, "to_port", `remove the port, or write a protocol such as "tcp"`, "protocol %q has no ports", ruleset.ProtocolName(r.Proto))
 	}
 }
 
-func (k *checker) ranges(r *Rule, list []conntrack.AddrRange) {
-	for _, a := range list {
-		switch {
-		case !a.First.IsValid() || !a.Last.IsValid():
-			k.fail(r.Line, 0, "a range without addresses")
-		case a.First.Is4() != a.Last.Is4():
-			k.fail(r.Line, 0, "range %s-%s mixes families", a.First, a.Last)
-		case a.Last.Less(a.First):
-			k.fail(r.Line, 0, "range %s-%s ends before it begins", a.First, a.Last)
-		}
-	}
-}
-
-func (k *checker) masquerade(r *Rule) {
-	if r.Out == "" {
-		k.fail(r.Line, 0, "masquerade needs \"out\": it takes that interface's address")
-	}
-	if len(r.To) > 0 {
-		k.fail(r.Line, 0, "masquerade has no \"to\": use snat for a fixed address")
-	}
-}
-
-func (k *checker) needsTo(r *Rule) {
-	if len(r.To) == 0 {
-		k.fail(r.Line, 0, "the rule needs \"to\"")
-	}
-	match := r.Source
-	if r.Action == DNAT {
-		match = r.Destination
-	}
-	for _, family := range []uint8{4, 6} {
-		if len(r.To) > 0 && len(match) > 0 && ofFamily(match, family) && !ofFamily(r.To, family) && !ofFamily(match, 10-family) {
-			k.fail(r.Line, 0, "the rule is for IPv%d only and \"to\" has no IPv%d address", family, family)
+// targets reports addresses that no host has.
+func (k *checker) targets(i int, r *Rule) {
+	for n, a := range r.To {
+		for _, end := range []netip.Addr{a.First, a.Last} {
+			if special(end) && !end.IsUnspecified() {
+				k.Warnf(at(i, "to").Element(n), none, "write addresses of hosts", "to: nothing is forwarded to %s", ruleset.Span(a))
+				break
+			}
+			if end.IsUnspecified() || end.IsMulticast() {
+				k.Mistakef(at(i, "to").Element(n), none, "write addresses of hosts", "to: %s can't be translated to", ruleset.Span(a))
+				break
+			}
 		}
 	}
 }
 
-// ofFamily reports whether a list has a range of a family.
-func ofFamily(list []conntrack.AddrRange, family uint8) bool {
-	for _, a := range list {
-		if a.First.Is4() == (family == 4) {
-			return true
+// special reports whether an address is of this network, loopback or class E, which nobody forwards to (RFC 6890, table 1).
+func special(a netip.Addr) bool {
+	first := a.As16()[12]
+	return a.IsLoopback() || a.Is4() && (first == 0 || first >= 240)
+}
+
+// masquerade warns of an interface that has no address to give. It may get one while the router runs.
+func (k *checker) masquerade(i int, r *Rule) {
+	var has ruleset.Families
+	for _, p := range k.cfg.Interfaces[interfaceIndex(k.cfg.Interfaces, r.Out)].Addresses {
+		has = has.With(p.Addr())
+	}
+	wants := ruleset.FamiliesOf(ruleset.Spans(r.Source))
+	switch {
+	case has.None():
+		k.Warnf(at(i, "out"), none, `add address = ["203.0.113.1/24"] to it`, "interface %q has no address to masquerade with", r.Out)
+	case wants.And(has).None():
+		k.Warnf(at(i, "source"), none, "add one to it", "source is %s, but interface %q has only an %s address", wants, r.Out, has)
+	case len(r.Source) > 0 && wants.And(has) != wants:
+		k.Warnf(at(i, "source"), none, "add an address to it",
+			"source is %s, but interface %q has only an %s address, so the others leave untranslated or not at all", wants, r.Out, has)
+	}
+}
+
+// translated reports targets in another family than what they are for.
+func (k *checker) translated(i int, r *Rule) {
+	to := ruleset.FamiliesOf(ruleset.Spans(r.To))
+	sides := []struct {
+		key      string
+		families ruleset.Families
+	}{
+		{"source", ruleset.FamiliesOf(ruleset.Spans(r.Source))},
+		{"protocol", ruleset.ProtocolFamilies(r.Proto)},
+		{"destination", ruleset.FamiliesOf(ruleset.Spans(r.Destination))},
+	}
+	if r.Action == SNAT {
+		sides = sides[:2] // its destination has been translated, and netmap may do that
+	}
+	for _, s := range sides {
+		if !overlapping(to, s.families) {
+			k.mistake(i, "to", "write both in one family", "to is %s and %s is %s, so the rule does nothing", to, s.key, s.families)
 		}
 	}
-	return false
 }
 
 // static checks dnat and redirect.
-func (k *checker) static(r *Rule) {
-	if r.Out != "" {
-		k.fail(r.Line, 0, "\"out\" is not known before routing: use \"in\"")
+func (k *checker) static(i int, r *Rule) {
+	if r.Action == DNAT && r.In == "" && len(r.Destination) == 0 && len(r.Source) == 0 && r.Proto == 0 {
+		k.mistake(i, "", `add destination = "203.0.113.1", or in = "wan0"`, "this dnat rule catches every connection")
 	}
-	if r.Action == DNAT {
-		k.needsTo(r)
-	} else if len(r.To) > 0 {
-		k.fail(r.Line, 0, "redirect goes to the router itself: \"to\" is \":port\" only")
+	if r.Action == Redirect && len(r.To) > 0 {
+		k.Mistakef(at(i, "to").Element(0), none, `write the port alone, as in ":3128", or action = "dnat"`,
+			"to: %s is an address, and redirect goes to the router's own", ruleset.Span(r.To[0]))
 	}
 	from, to := portCount(r.Ports), portCount(r.ToPorts)
 	if from > 1 && to > 1 && from != to {
-		k.fail(r.Line, 0, "%d ports can't be shifted to %d: the ranges must be of one size, or the new one a single port", from, to)
+		k.mistake(i, "to", "write ranges of one size, or a single port in to", "%d ports can't be shifted to %d", from, to)
 	}
 }
 
@@ -145,73 +163,50 @@ func (k *checker) static(r *Rule) {
 const maxNPTv6 = 64
 
 // prefixes checks netmap and nptv6.
-func (k *checker) prefixes(r *Rule) {
-	inside := r.Source
-	if len(inside) == 0 && r.Action == Netmap {
-		inside = r.Destination
+func (k *checker) prefixes(i int, r *Rule) {
+	inside, key := r.Source, "source"
+	if len(inside) == 0 {
+		inside, key = r.Destination, "destination"
 	}
-	if r.Action == NPTv6 && r.Out == "" {
-		k.fail(r.Line, 0, "nptv6 needs \"out\"")
-	}
-	if len(r.Source) > 0 && len(r.Destination) > 0 {
-		k.fail(r.Line, 0, "give \"source\" or \"destination\": the other side is \"to\"")
-	}
-	if len(r.ToPorts) > 0 {
-		k.fail(r.Line, 0, "prefixes are mapped without their ports")
-	}
-	if len(inside) == 0 || len(inside) != len(r.To) {
-		k.fail(r.Line, 0, "%d prefixes can't be mapped to %d: give a pair", len(inside), len(r.To))
-		return
-	}
-	for i := range inside {
-		k.prefixPair(r, inside[i], r.To[i])
+	switch {
+	case len(r.Source) > 0 && len(r.Destination) > 0:
+		k.mistake(i, "destination", "remove destination: the other side is to", "%s rule has source or destination, not both", r.Action.article())
+	case len(inside) == 0:
+		k.mistake(i, "source", `write the inside network, as in source = "10.77.1.0/24"`, "%s rule needs source", r.Action.article())
+	case len(inside) != len(r.To):
+		k.mistake(i, "to", "write as many networks in both, pair by pair", "%d networks in %s can't be mapped to %d in to", len(inside), key, len(r.To))
+	default:
+		for n := range inside {
+			k.prefixPair(i, n, r, inside[n], r.To[n])
+		}
 	}
 }
 
-func (k *checker) prefixPair(r *Rule, a, b conntrack.AddrRange) {
-	for _, x := range []conntrack.AddrRange{a, b} {
-		if !x.First.IsValid() || !x.Last.IsValid() || x.First.Is4() != x.Last.Is4() || x.Last.Less(x.First) {
-			return // told already
-		}
-	}
-	if a.First.Is4() != b.First.Is4() {
-		k.fail(r.Line, 0, "%s and %s are of different families", a.First, b.First)
-		return
-	}
+func (k *checker) prefixPair(i, n int, r *Rule, a, b conntrack.AddrRange) {
+	to, in, out := at(i, "to").Element(n), ruleset.Span(a), ruleset.Span(b)
 	bitsA, okA := prefixBits(a)
 	bitsB, okB := prefixBits(b)
 	switch {
+	case a.First.Is4() != b.First.Is4():
+		k.Mistakef(to, none, "write pairs of one family", "%s and %s are of two families", in, out)
+	case in.Overlaps(out):
+		k.Mistakef(to, none, "write another network in to", "%s would map %s onto itself", r.Action, in)
 	case r.Action == Netmap && spanOf(a).last.sub(spanOf(a).first) != spanOf(b).last.sub(spanOf(b).first):
-		k.fail(r.Line, 0, "%s-%s and %s-%s are of unequal size", a.First, a.Last, b.First, b.Last)
+		k.Mistakef(to, none, "write two of the same length", "netmap maps one to one, and %s and %s differ in size", in, out)
 	case r.Action == Netmap:
 	case a.First.Is4():
-		k.fail(r.Line, 0, "nptv6 maps IPv6 prefixes: use netmap for IPv4")
+		k.Mistakef(to, none, `write action = "netmap" for IPv4`, "nptv6 translates IPv6 only")
 	case !okA || !okB:
-		k.fail(r.Line, 0, "nptv6 maps prefixes, not ranges")
+		k.Mistakef(to, none, "write prefixes", "nptv6 maps prefixes, and %s or %s is none", in, out)
 	case bitsA != bitsB:
-		k.fail(r.Line, 0, "prefixes of unequal length: %s/%d and %s/%d", a.First, bitsA, b.First, bitsB)
+		k.Mistakef(to, none, "write two of the same length", "nptv6 maps one to one, and %s and %s differ in size", in, out)
 	case bitsA > maxNPTv6:
-		k.fail(r.Line, 0, "a prefix longer than /%d has no room for a neutral checksum", maxNPTv6)
+		k.Mistakef(to, none, "write shorter ones", "nptv6 takes prefixes of at most /%d (RFC 6296, section 3.5), not /%d", maxNPTv6, bitsA)
 	}
 }
 
 // prefixBits returns the length of the prefix that a range is; ok is false where it is none.
 func prefixBits(r conntrack.AddrRange) (bits int, ok bool) {
-	for bits = 0; bits <= r.First.BitLen(); bits++ {
-		p := netip.PrefixFrom(r.First, bits).Masked()
-		if p.Addr() == r.First && lastOf(p) == r.Last {
-			return bits, true
-		}
-	}
-	return 0, false
-}
-
-// lastOf returns the last address of a prefix.
-func lastOf(p netip.Prefix) netip.Addr {
-	b := p.Addr().AsSlice()
-	for i := p.Bits(); i < 8*len(b); i++ {
-		b[i/8] |= 0x80 >> (i % 8)
-	}
-	a, _ := netip.AddrFromSlice(b)
-	return a
+	p, ok := ruleset.Span(r).Prefix()
+	return p.Bits(), ok
 }

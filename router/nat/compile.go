@@ -1,6 +1,7 @@
 package nat
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/natrouter/natrouter/router/conntrack"
@@ -8,11 +9,12 @@ import (
 
 // compile makes the rules ready. They have been checked.
 func (n *NAT) compile(rules []Rule) {
+	pools := map[string]uint16{}
 	for i := range rules {
 		r := n.compileRule(&rules[i])
 		switch r.Action {
 		case Masquerade, SNAT:
-			r.pool = n.poolOf(r)
+			r.pool = n.poolOf(r, pools)
 			n.src = append(n.src, r)
 		case DNAT, Redirect:
 			n.dst = append(n.dst, r)
@@ -65,22 +67,22 @@ func interfaceIndex(list []Interface, name string) int {
 	return slices.IndexFunc(list, func(i Interface) bool { return i.Name == name })
 }
 
-// poolOf returns the pool of a masquerade or snat rule: one that an earlier rule with the same addresses has.
-func (n *NAT) poolOf(r *rule) uint16 {
+// poolOf returns the pool of a masquerade or snat rule: one that an earlier rule with the same addresses has. pools are
+// those there are, by their addresses.
+func (n *NAT) poolOf(r *rule, pools map[string]uint16) uint16 {
 	p := pool{iface: noInterface, line: r.Line}
 	if r.Action == Masquerade {
 		p.iface = r.out
 	} else {
 		p.v4, p.v6 = r.v4, r.v6
 	}
-	for i := range n.pools {
-		o := &n.pools[i]
-		if o.iface == p.iface && slices.Equal(o.v4.spans, p.v4.spans) && slices.Equal(o.v6.spans, p.v6.spans) {
-			return uint16(i)
-		}
+	name := fmt.Sprint(p.iface, p.v4.spans, p.v6.spans)
+	if i, ok := pools[name]; ok {
+		return i
 	}
 	n.pools = append(n.pools, p)
-	return uint16(len(n.pools) - 1)
+	pools[name] = uint16(len(n.pools) - 1)
+	return pools[name]
 }
 
 // maxClaim is the largest range of a dnat rule's destinations that counts as outside addresses of ours: a rule

@@ -1,33 +1,21 @@
 package nat
 
-import (
-	"errors"
-	"fmt"
-)
+import "github.com/natrouter/natrouter/router/ruleset"
 
-// RuleError is what is wrong with a rule. [New] joins as many as it finds; take them apart with the Unwrap method
-// of [errors.Join].
-type RuleError struct {
-	Line  int // of the rule in the configuration file, 0: unknown
-	Other int // of the rule or interface that it clashes with, 0: none
-	Msg   string
-}
-
-func (e *RuleError) Error() string {
-	if e.Other != 0 {
-		return fmt.Sprintf("line %d: %s (line %d)", e.Line, e.Msg, e.Other)
-	}
-	return fmt.Sprintf("line %d: %s", e.Line, e.Msg)
-}
-
-// checker collects errors.
+// checker collects what is wrong with rules.
 type checker struct {
-	cfg  *Config
-	errs []error
+	cfg *Config
+	ruleset.Problems
+	steps int // of finding clashes, for tests
 }
 
-func (k *checker) fail(line, other int, format string, args ...any) {
-	k.errs = append(k.errs, &RuleError{Line: line, Other: other, Msg: fmt.Sprintf(format, args...)})
-}
+// none is no place.
+var none ruleset.Place
 
-func (k *checker) err() error { return errors.Join(k.errs...) }
+// at is the place of a rule's key.
+func at(rule int, key string) ruleset.Place { return ruleset.Key("nat", rule, key) }
+
+// mistake adds what makes a rule unusable.
+func (k *checker) mistake(rule int, key, remedy, format string, args ...any) {
+	k.Mistakef(at(rule, key), none, remedy, format, args...)
+}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/natrouter/natrouter/router/conntrack"
 	"github.com/natrouter/natrouter/router/packet"
+	"github.com/natrouter/natrouter/router/ruleset"
 )
 
 // Interface is what NAT knows of one interface; its index in Config.Interfaces is the index that router uses.
@@ -59,18 +60,18 @@ type claim struct {
 	iface int // the outside interface they belong to
 }
 
-// Check is the part of [New] that refuses: for who wants to know whether rules are right without an engine. Its error
-// joins [RuleError] values too.
-func Check(cfg Config) error {
+// Check says what is wrong with a configuration: the mistakes for which [New] refuses it, and warnings. It needs no
+// engine and opens nothing. The place of a rule is "nat", of an interface "interface", each with its index in Config.
+func Check(cfg Config) ruleset.Problems {
 	setDefaults(&cfg)
-	return check(&cfg)
+	return check(&cfg).Problems
 }
 
 // New checks the rules against each other and makes the engine for a connection table; without one (nil) no tuple
-// counts as taken by a connection. An error joins [RuleError] values that name both lines of a clash.
+// counts as taken by a connection. An error is of type [ruleset.Problems]: the mistakes that [Check] finds.
 func New(cfg Config, table *conntrack.Table) (*NAT, error) {
 	setDefaults(&cfg)
-	if err := check(&cfg); err != nil {
+	if err := check(&cfg).Err(); err != nil {
 		return nil, err
 	}
 	n := &NAT{

@@ -7,6 +7,7 @@ import (
 	"github.com/natrouter/natrouter/internal/testpkt"
 	"github.com/natrouter/natrouter/router/conntrack"
 	"github.com/natrouter/natrouter/router/packet"
+	"github.com/natrouter/natrouter/router/ruleset"
 )
 
 // Interfaces of the test router.
@@ -195,7 +196,7 @@ func addrs(list ...string) (r []conntrack.AddrRange) {
 			a := addr(s)
 			p = netip.PrefixFrom(a, a.BitLen())
 		}
-		r = append(r, conntrack.AddrRange{First: p.Addr(), Last: lastOf(p)})
+		r = append(r, conntrack.AddrRange{First: p.Addr(), Last: ruleset.SpanOf(p).Last})
 	}
 	return r
 }

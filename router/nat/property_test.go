@@ -49,7 +49,9 @@ func drawConfig(t *rapid.T) Config {
 	var rules []Rule
 	use := func(name string, r Rule) {
 		if rapid.Bool().Draw(t, name) {
-			r.Mapping, r.Filtering = drawBehaviour.Draw(t, "mapping"), drawBehaviour.Draw(t, "filtering")
+			if r.Action == SNAT {
+				r.Mapping, r.Filtering = drawBehaviour.Draw(t, "mapping"), drawBehaviour.Draw(t, "filtering")
+			}
 			rules = append(rules, r)
 		}
 	}

@@ -1,36 +1,36 @@
-package config
+package ruleset
 
 import (
 	"fmt"
 	"strings"
 )
 
-// nearest returns the candidate with the fewest edits to name, the first one of equals; "" without candidates.
-func nearest(name string, candidates []string) string {
+// Nearest returns the candidate with the fewest edits to name, the first one of equals; "" without candidates.
+func Nearest(name string, candidates []string) string {
 	best, least := "", -1
 	for _, c := range candidates {
-		if d := distance(strings.ToLower(name), strings.ToLower(c)); least < 0 || d < least {
+		if d := Distance(strings.ToLower(name), strings.ToLower(c)); least < 0 || d < least {
 			best, least = c, d
 		}
 	}
 	return best
 }
 
-// suggest is the remedy for a name that is none of candidates: the nearest, where it is near enough to be a slip, else
+// Suggest is the remedy for a name that is none of candidates: the nearest, where it is near enough to be a slip, else
 // all of them.
-func suggest(name string, candidates []string) string {
-	n := nearest(name, candidates)
+func Suggest(name string, candidates []string) string {
+	n := Nearest(name, candidates)
 	switch {
 	case n == "":
 		return "there is none"
-	case distance(strings.ToLower(name), strings.ToLower(n)) <= max(2, len(n)/3):
+	case Distance(strings.ToLower(name), strings.ToLower(n)) <= max(2, len(n)/3):
 		return fmt.Sprintf("did you mean %q?", n)
 	}
-	return "write " + alternatives(candidates)
+	return "write " + Alternatives(candidates)
 }
 
-// alternatives returns `"a", "b" or "c"`.
-func alternatives(names []string) string {
+// Alternatives returns `"a", "b" or "c"`.
+func Alternatives(names []string) string {
 	quoted := make([]string, len(names))
 	for i, n := range names {
 		quoted[i] = fmt.Sprintf("%q", n)
@@ -42,9 +42,9 @@ func alternatives(names []string) string {
 	return strings.Join(quoted[:last], ", ") + " or " + quoted[last]
 }
 
-// distance counts the insertions, deletions, replacements and swaps of neighbours that turn a into b. It reads no more
+// Distance counts the insertions, deletions, replacements and swaps of neighbours that turn a into b. It reads no more
 // than the first 64 bytes of either, so that a long name costs little.
-func distance(a, b string) int {
+func Distance(a, b string) int {
 	a, b = a[:min(len(a), 64)], b[:min(len(b), 64)]
 	before, last, row := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
 	for j := range last {
