@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
-	"strconv"
 	"strings"
 
 	"github.com/natrouter/natrouter/internal/config"
@@ -12,6 +11,7 @@ import (
 	"github.com/natrouter/natrouter/router/conntrack"
 	"github.com/natrouter/natrouter/router/control"
 	"github.com/natrouter/natrouter/router/nat"
+	"github.com/natrouter/natrouter/router/ruleset"
 	"github.com/spf13/cobra"
 )
 
@@ -21,7 +21,8 @@ func newCheckCommand() *cobra.Command {
 		Short: "Say whether a configuration is right, and what it does",
 		Long: `check reads a configuration and prints every mistake in it as FILE:LINE: message, and exits with
 2 if there is one. A configuration without mistakes is summed up. Warnings name what works but
-breaks a standard or rarely is meant.
+breaks a standard or rarely is meant, as a way in for strangers. The summary ends with who may
+begin connections towards whom.
 
 Nothing is opened: whether a device exists and may be used is seen by run.`,
 		Example: `  natrouter check /etc/natrouter.toml
@@ -53,6 +54,9 @@ func printSummary(w io.Writer, path string, file *config.File) error {
 	}
 	for i := range cfg.NAT {
 		fmt.Fprintln(&b, "  "+ruleSummary(&cfg.NAT[i]))
+	}
+	for _, line := range accessSummary(cfg) {
+		fmt.Fprintln(&b, "  "+line)
 	}
 	fmt.Fprintf(&b, "  at most %s, filter forward %s%s\n", count(cfg.Conntrack.Max, "connection"), filterAction(cfg.Filter.Forward),
 		also(len(cfg.Filter.Rules), "filter rule"))
@@ -93,14 +97,8 @@ func interfaceSummary(in *router.Interface) string {
 	return s
 }
 
-// actionNames are the words of the configuration for nat.Action.
-var actionNames = map[nat.Action]string{
-	nat.Masquerade: "masquerade", nat.SNAT: "snat", nat.DNAT: "dnat", nat.Redirect: "redirect",
-	nat.Netmap: "netmap", nat.NPTv6: "nptv6", nat.Accept: "accept",
-}
-
 func ruleSummary(r *nat.Rule) string {
-	s := "nat " + actionNames[r.Action]
+	s := "nat " + r.Action.String()
 	for _, part := range []struct{ word, value string }{
 		{"in", r.In},
 		{"out", r.Out},
@@ -139,39 +137,9 @@ func joinFunc[T any](values []T, word func(T) string) string {
 }
 
 // addressRange writes a range as the configuration would: an address, a prefix, or "a-b".
-func addressRange(r conntrack.AddrRange) string {
-	for bits := r.First.BitLen(); bits >= 0; bits-- {
-		p := netip.PrefixFrom(r.First, bits)
-		if p.Masked().Addr() != r.First {
-			break
-		}
-		if lastAddress(p) != r.Last {
-			continue
-		}
-		if p.IsSingleIP() {
-			return r.First.String()
-		}
-		return p.String()
-	}
-	return r.First.String() + "-" + r.Last.String()
-}
+func addressRange(r conntrack.AddrRange) string { return ruleset.Span(r).String() }
 
-// lastAddress is the address of p whose host bits are all one.
-func lastAddress(p netip.Prefix) netip.Addr {
-	b := p.Addr().AsSlice()
-	for i := p.Bits(); i < len(b)*8; i++ {
-		b[i/8] |= 0x80 >> (i % 8)
-	}
-	last, _ := netip.AddrFromSlice(b)
-	return last
-}
-
-func portRange(r conntrack.PortRange) string {
-	if r.First == r.Last {
-		return strconv.Itoa(int(r.First))
-	}
-	return fmt.Sprintf("%d-%d", r.First, r.Last)
-}
+func portRange(r conntrack.PortRange) string { return ruleset.PortSpan(r).String() }
 
 func count(n int, what string) string {
 	if n == 1 {

@@ -22,9 +22,11 @@ import (
 // twoInterfaces is a configuration that needs nothing of the machine, given devices in memory.
 const twoInterfaces = `[[interface]]
 name = "lan0"
+side = "inside"
 address = ["10.77.0.1/24", "fd77::1/64"]
 [[interface]]
 name = "wan0"
+side = "outside"
 address = ["203.0.113.1/24", "2001:db8:113::1/64"]
 [[route]]
 to = ["0.0.0.0/0", "::/0"]
@@ -287,6 +289,8 @@ to = "10.77.1.2:80"
   route ::/0 to wan0
   nat masquerade out wan0 source 10.77.0.0/16, fd77::/16
   nat dnat in wan0 protocol tcp destination 203.0.113.1 port 8080 to 10.77.1.2 to port 80
+  hosts behind lan0 may begin towards wan0: all connections, translated (line 13)
+  hosts behind wan0 may begin towards lan0: only by forwards (line 17)
   at most 262144 connections, filter forward accept
   control socket none
 `
