@@ -19,6 +19,9 @@ func TestDemoConfigIsTheExample(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, f := range []*config.File{demo, example} {
+		for _, w := range f.Warnings {
+			t.Error(w)
+		}
 		for i := range f.Config.Interfaces {
 			f.Config.Interfaces[i].Line = 0
 		}

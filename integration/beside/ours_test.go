@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/natrouter/natrouter/integration/lab"
+	"github.com/natrouter/natrouter/internal/config"
 	"github.com/natrouter/natrouter/internal/netlab"
 )
 
@@ -124,4 +125,27 @@ func newOurs(t *testing.T, g *group, all []script) *system {
 	}
 	s.start(t)
 	return s
+}
+
+// TestGoodConfigurations: what the scripts run through is read without a mistake or a warning, but for those of a group that
+// breaks a standard on purpose.
+func TestGoodConfigurations(t *testing.T) {
+	for i := range groups {
+		var all []script
+		for _, s := range scripts() {
+			if s.group == groups[i].name {
+				all = append(all, s)
+			}
+		}
+		f, err := config.Parse(groups[i].name, []byte(oursConfig(&groups[i], all[:min(len(all), slots)])))
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		for _, w := range f.Warnings {
+			if !strings.Contains(w.Message, "RFC") {
+				t.Error(w)
+			}
+		}
+	}
 }
