@@ -243,8 +243,9 @@ func (c *modelIRCClient) speak(h *modelHosts, s *modelSpeaker) {
 		"PRIVMSG bob :\x01DCC SEND f %s %d 1024\x01\r\n", "PRIVMSG bob :\x01DCC SEND f %s %d 1024\x01\r\n", "privmsg #c :\x01dcc chat chat %s %d\x01\n",
 		"PRIVMSG b :\x01DCC SEND \"a b\" %s %d 1 2\x01\r\n", "PRIVMSG b :\x01DCC SEND a b %s %d\x01\r\n", "PONG :PRIVMSG b :\x01DCC SEND f %s %d 1\x01\r\n",
 		"PRIVMSG b :DCC SEND f %s %d 1\r\n", "NOTICE b :\x01DCC SEND f %s %d 1\x01\r\n", "PRIVMSG b :\x01DCC SEND f %s %d 1\x01 \r\n", "PRIVMSG b :hello %s %d\r\n",
-		"PRIVMSG b :\x01DCC SEND " + strings.Repeat("f", 460) + " %s %d 1\x01\r\n",
-	}[h.pick(11)]
+		"PRIVMSG b :\x01DCC SEND " + strings.Repeat("f", 460) + " %s %d 1\x01\r\n", "PRIVMSG b :\x01DCC SSEND f %s %d 1024\x01\r\n",
+		"PRIVMSG b :\x01DCC tsRecv f %s %d 0\x01\r\n", "PRIVMSG b :\x01DCC SSSEND f %s %d 1\x01\r\n",
+	}[h.pick(14)]
 	if h.pick(12) == 0 {
 		at = "3221225985" // somebody else
 	}
@@ -256,6 +257,7 @@ type modelIRCServer struct{}
 
 func (*modelIRCServer) hear(h *modelHosts, s *modelSpeaker) int {
 	line, n := modelLine(s)
+	line = strings.Replace(line, "DCC SSEND", "DCC SEND", 1)
 	i := strings.Index(line, "\x01DCC SEND f ")
 	if i < 0 || !strings.HasPrefix(line, "PRIVMSG") {
 		return n

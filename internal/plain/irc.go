@@ -90,7 +90,7 @@ func (t *ircTalk) begins(line []byte) bool {
 // An offer, up to the address and from there on: whole, and its beginnings.
 const (
 	ircWord  = `[^\x00\x01\r\n ]`
-	ircOffer = `(?is:^PRIVMSG (?:[^:\x00\x01\r\n ]` + ircWord + `*) :\x01DCC (?:SEND|CHAT|MOVE|TSEND|SCHAT) ` +
+	ircOffer = `(?is:^PRIVMSG (?:[^:\x00\x01\r\n ]` + ircWord + `*) :\x01DCC (?:(?:|S|T|TS|ST)(?:SEND|RECV)|S?CHAT|MOVE) ` +
 		`(?:"[^"\x00\x01\r\n]+"|[^"\x00\x01\r\n ]` + ircWord + `*) )`
 	ircRest   = `([0-9A-Fa-f:.]{1,45}) ([0-9]{1,5})(?: [0-9]{1,20}){0,2}\x01\r?\n$`
 	ircBegins = `(?:[0-9A-Fa-f:.]{0,45}|[0-9A-Fa-f:.]{1,45} [0-9]{0,5}|[0-9A-Fa-f:.]{1,45} [0-9]{1,5}(?: [0-9]{1,20}){0,1} [0-9]{0,20}|` +

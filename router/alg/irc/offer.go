@@ -18,8 +18,12 @@ const (
 // quote begins and ends a CTCP message within a PRIVMSG.
 const quote = 0x01
 
-// types are the DCC offers whose receiver connects to the sender. All have the same form.
-var types = []string{"SEND", "CHAT", "MOVE", "TSEND", "SCHAT"}
+// types are the DCC messages whose receiver connects to their sender. All have the same form. RECV is said by who waits
+// to be sent a file. S stands for TLS, T for "turbo", without acknowledgements; those that have both put them in either
+// order.
+var types = []string{
+	"SEND", "SSEND", "TSEND", "TSSEND", "STSEND", "RECV", "SRECV", "TRECV", "TSRECV", "STRECV", "CHAT", "SCHAT", "MOVE",
+}
 
 // span is a part of a line.
 type span struct{ from, to int }

@@ -16,6 +16,19 @@ var offers = map[string]struct{ line, addr, port string }{
 	"move":                        {"PRIVMSG bob :\x01DCC MOVE f 167772162 5000\x01\r\n", "167772162", "5000"},
 	"turbo":                       {"PRIVMSG bob :\x01DCC TSEND f 167772162 5000 1\x01\r\n", "167772162", "5000"},
 	"a chat by TLS":               {"PRIVMSG bob :\x01DCC SCHAT chat 167772162 5000\x01\r\n", "167772162", "5000"},
+	"a file by TLS":               {"PRIVMSG bob :\x01DCC SSEND f 167772162 5000 1024\x01\r\n", "167772162", "5000"},
+	"a file by TLS, IPv6":         {"PRIVMSG bob :\x01DCC SSEND f fd77::2 5000 1024\x01\r\n", "fd77::2", "5000"},
+	"a file by TLS, in marks":     {"PRIVMSG bob :\x01DCC SSEND \"my file\" 167772162 5000 1024\x01\r\n", "167772162", "5000"},
+	"a file by TLS, passive":      {"PRIVMSG bob :\x01DCC SSEND f 167772162 0 1024 7\x01\r\n", "167772162", "0"},
+	"a file by TLS, the answer":   {"PRIVMSG bob :\x01DCC SSEND f 167772162 5000 1024 7\x01\r\n", "167772162", "5000"},
+	"a file by TLS, any case":     {"PRIVMSG bob :\x01DCC sSend f 167772162 5000 1024\x01\r\n", "167772162", "5000"},
+	"turbo by TLS":                {"PRIVMSG bob :\x01DCC TSSEND f 167772162 5000 1\x01\r\n", "167772162", "5000"},
+	"TLS, turbo":                  {"PRIVMSG bob :\x01DCC STSEND f 167772162 5000 1\x01\r\n", "167772162", "5000"},
+	"ready to be sent a file":     {"PRIVMSG bob :\x01DCC RECV f 167772162 5000 0\x01\r\n", "167772162", "5000"},
+	"ready by TLS":                {"PRIVMSG bob :\x01DCC SRECV f 167772162 5000 0\x01\r\n", "167772162", "5000"},
+	"ready, turbo":                {"PRIVMSG bob :\x01DCC TRECV f 167772162 5000 0\x01\r\n", "167772162", "5000"},
+	"ready, turbo by TLS":         {"PRIVMSG bob :\x01DCC TSRECV f 167772162 5000 0\x01\r\n", "167772162", "5000"},
+	"ready, TLS, turbo":           {"PRIVMSG bob :\x01DCC STRECV f 167772162 5000 0\x01\r\n", "167772162", "5000"},
 	"any case":                    {"privmsg bob :\x01dcc Send f 167772162 5000\x01\r\n", "167772162", "5000"},
 	"LF alone":                    {"PRIVMSG bob :\x01DCC SEND f 167772162 5000\x01\n", "167772162", "5000"},
 	"IPv6":                        {"PRIVMSG bob :\x01DCC SEND f fd77::2 5000\x01\r\n", "fd77::2", "5000"},
@@ -38,6 +51,10 @@ var offers = map[string]struct{ line, addr, port string }{
 	"another CTCP":                {"PRIVMSG bob :\x01ACTION SEND f 167772162 5000\x01\r\n", "", ""},
 	"another DCC":                 {"PRIVMSG bob :\x01DCC ACCEPT f 167772162 5000\x01\r\n", "", ""},
 	"a longer type":               {"PRIVMSG bob :\x01DCC SENDS f 167772162 5000\x01\r\n", "", ""},
+	"TLS twice":                   {"PRIVMSG bob :\x01DCC SSSEND f 167772162 5000\x01\r\n", "", ""},
+	"a chat has no turbo":         {"PRIVMSG bob :\x01DCC TCHAT chat 167772162 5000\x01\r\n", "", ""},
+	"to resume":                   {"PRIVMSG bob :\x01DCC RESUME f 5000 100\x01\r\n", "", ""},
+	"to be sent, without a place": {"PRIVMSG bob :\x01DCC RSEND f 1024\x01\r\n", "", ""},
 	"no name":                     {"PRIVMSG bob :\x01DCC SEND  167772162 5000\x01\r\n", "", ""},
 	"an empty name":               {"PRIVMSG bob :\x01DCC SEND \"\" 167772162 5000\x01\r\n", "", ""},
 	"marks that don't close":      {"PRIVMSG bob :\x01DCC SEND \"f 167772162 5000\x01\r\n", "", ""},
@@ -94,7 +111,7 @@ func TestScanBeginnings(t *testing.T) {
 }
 
 // slowOffer is an offer as a pattern; the groups are address and port.
-var slowOffer = regexp.MustCompile(`\A(?i:PRIVMSG) [^\x00\x01\r\n :][^\x00\x01\r\n ]* :\x01(?i:DCC) (?i:SEND|CHAT|MOVE|TSEND|SCHAT) ` +
+var slowOffer = regexp.MustCompile(`\A(?i:PRIVMSG) [^\x00\x01\r\n :][^\x00\x01\r\n ]* :\x01(?i:DCC) (?i:(?:|S|T|TS|ST)(?:SEND|RECV)|S?CHAT|MOVE) ` +
 	`(?:[^\x00\x01\r\n "][^\x00\x01\r\n ]*|"[^\x00\x01\r\n"]+") ([0-9A-Fa-f:.]{1,45}) ([0-9]{1,5})(?: [0-9]{1,20}){0,2}\x01\r?\n\z`)
 
 // foldsOnlyASCII: (?i:) also takes U+017F for S and U+212A for K, which no client's command is.

@@ -352,3 +352,48 @@ func TestAllocs(t *testing.T) {
 		t.Errorf("%v allocations", n)
 	}
 }
+
+// Every type of offer is translated and opens its port, in both families, with a name in quotation marks too. As a passive
+// one, with port 0, it passes as it came and opens nothing; the answer to a passive one is an offer.
+func TestTypes(t *testing.T) {
+	for _, kind := range types {
+		for _, e := range []struct{ from, to, in, out, peer, seen, arrives string }{
+			{client + ":1025", server + ":6667", num(client), num(outside), peer, outside + ":5000", client + ":5000"},
+			{"[" + client6 + "]:1025", "[" + server6 + "]:6667", client6, outside6, peer6, "[" + outside6 + "]:5000", "[" + client6 + "]:5000"},
+		} {
+			for _, rest := range []string{"", " 1024", " 1024 7"} {
+				for _, name := range []string{"f", `"my file"`} {
+					w := newWorld(t, nil, algtest.Masquerade())
+					s := w.session(e.from, e.to)
+					line := func(addr string, port int) string {
+						return fmt.Sprintf("PRIVMSG bob :\x01DCC %s %s %s %d%s\x01\r\n", kind, name, addr, port, rest)
+					}
+					s.says(line(e.in, 0), line(e.in, 0))
+					s.awaits()
+					w.counted(map[string]uint64{"offers": 1, "refused-port": 1})
+					s.says(line(e.in, 5000), line(e.out, 5000))
+					s.awaits(5000)
+					w.connects(e.peer, e.seen, e.peer+">"+e.arrives)
+				}
+			}
+		}
+	}
+}
+
+// To resume is agreed upon by the port's number alone. Where the port could be kept it means the same on both sides, by TLS
+// as without, and nothing of it is changed; what it names stays open.
+func TestResume(t *testing.T) {
+	for _, kind := range []string{"SEND", "SSEND"} {
+		s := masqueraded(t, nil)
+		offer := "PRIVMSG bob :\x01DCC " + kind + " f %s 5000 1024\x01\r\n"
+		s.says(fmt.Sprintf(offer, num(client)), fmt.Sprintf(offer, num(outside)))
+		resume := ":bob!b@example.org PRIVMSG al :\x01DCC RESUME f 5000 512\x01\r\n"
+		if got := s.Say(conntrack.Reply, resume); got != resume {
+			t.Errorf("%s: %q arrived as %q", kind, resume, got)
+		}
+		const accept = "PRIVMSG bob :\x01DCC ACCEPT f 5000 512\x01\r\n"
+		s.says(accept, accept)
+		s.awaits(5000)
+		s.w.connects(peer, outside+":5000", peer+">"+client+":5000")
+	}
+}
