@@ -7,8 +7,9 @@ import (
 	"github.com/natrouter/natrouter/internal/testpkt"
 )
 
-// TestFlowFilterAddresses: a filter takes an address or a prefix, and says which of the two is neither.
-func TestFlowFilterAddresses(t *testing.T) {
+// TestFlowFilter: a filter takes an address or a prefix, a protocol by name or number, and a state that there is, and refuses
+// what can match nothing.
+func TestFlowFilter(t *testing.T) {
 	n := newNetwork(t, testConfig())
 	n.one(n.send("lan0", testpkt.UDP{Src: port(client4, 5000), Dst: port(server4, 53)}.Bytes()), "wan0")
 	for _, tt := range []struct {
@@ -23,6 +24,14 @@ func TestFlowFilterAddresses(t *testing.T) {
 		{FlowFilter{Source: "fd77::/64"}, 0, false},
 		{FlowFilter{Source: "10.77"}, 0, true},
 		{FlowFilter{Destination: "10.77.0.0/33"}, 0, true},
+		{FlowFilter{Proto: "UDP"}, 1, false},
+		{FlowFilter{Proto: "17"}, 1, false},
+		{FlowFilter{Proto: "tcp", State: "established"}, 0, false},
+		{FlowFilter{State: "ESTABLISHED"}, 0, false},
+		{FlowFilter{Proto: "foo"}, 0, true},
+		{FlowFilter{Proto: "256"}, 0, true},
+		{FlowFilter{State: "foo"}, 0, true},
+		{FlowFilter{Proto: "udp", State: "ESTABLISHED"}, 0, true},
 	} {
 		flows, err := n.r.Flows(tt.filter)
 		if len(flows) != tt.flows || (err != nil) != tt.fails {

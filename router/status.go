@@ -3,6 +3,7 @@ package router
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -135,21 +136,24 @@ type FlowTuple struct {
 
 // FlowFilter selects flows; zero values match all.
 type FlowFilter struct {
-	Proto               string
+	Proto               string // name, in whatever case, or number
 	Source, Destination string // address or prefix, of the original direction
 	Port                uint16 // original destination port
-	State               string
-	Limit               int // 0: no limit
+	State               string // protocol state, in whatever case
+	Limit               int    // 0: no limit
 }
 
-// Flows returns the matching flows. An address or prefix of the filter that can't be read is an error.
+// Check says what in the filter can match nothing, whatever the flows are: a protocol or state that there is not, or an
+// address that is none. Its errors begin with the name of the field as the control API has it.
+func (f FlowFilter) Check() error {
+	_, err := newFlowMatcher(f)
+	return err
+}
+
+// Flows returns the matching flows, or the error of [FlowFilter.Check].
 func (r *Router) Flows(f FlowFilter) ([]Flow, error) {
-	m := flowMatcher{FlowFilter: f}
-	var err error
-	if m.source, err = parsePrefix("source", f.Source); err != nil {
-		return nil, err
-	}
-	if m.destination, err = parsePrefix("destination", f.Destination); err != nil {
+	m, err := newFlowMatcher(f)
+	if err != nil {
 		return nil, err
 	}
 	flows, now := []Flow{}, r.now()
@@ -162,15 +166,55 @@ func (r *Router) Flows(f FlowFilter) ([]Flow, error) {
 	return flows, nil
 }
 
-// flowMatcher is a FlowFilter with its addresses read; a zero prefix matches all.
+// flowMatcher is a FlowFilter that has been read; a zero prefix matches all.
 type flowMatcher struct {
 	FlowFilter
+	proto               uint8 // where Proto is not empty
 	source, destination netip.Prefix
+}
+
+func newFlowMatcher(f FlowFilter) (m flowMatcher, err error) {
+	m.FlowFilter = f
+	if f.Proto != "" {
+		var ok bool
+		if m.proto, ok = conntrack.ProtoNumber(f.Proto); !ok {
+			return m, fmt.Errorf("protocol %q: no such protocol; there are %s, and numbers from 0 to 255", f.Proto,
+				strings.Join(conntrack.ProtoNames(), ", "))
+		}
+	}
+	if m.source, err = parsePrefix("source", f.Source); err != nil {
+		return m, err
+	}
+	if m.destination, err = parsePrefix("destination", f.Destination); err != nil {
+		return m, err
+	}
+	return m, m.checkState()
+}
+
+// checkState reports a state that the protocol does not have, or no protocol.
+func (m *flowMatcher) checkState() error {
+	known := conntrack.StateNames(m.proto)
+	if m.Proto == "" {
+		for _, proto := range []uint8{packet.ProtoTCP, packet.ProtoSCTP, packet.ProtoDCCP} {
+			known = append(known, conntrack.StateNames(proto)...)
+		}
+		slices.Sort(known)
+		known = slices.Compact(known)
+	}
+	switch {
+	case m.State == "" || slices.ContainsFunc(known, func(s string) bool { return strings.EqualFold(s, m.State) }):
+		return nil
+	case known == nil:
+		return fmt.Errorf("state %q: %s has no states", m.State, m.Proto)
+	case m.Proto != "":
+		return fmt.Errorf("state %q: %s has no such state; it has %s", m.State, m.Proto, strings.Join(known, ", "))
+	}
+	return fmt.Errorf("state %q: no protocol has such a state; there are %s", m.State, strings.Join(known, ", "))
 }
 
 func (m *flowMatcher) matches(s *conntrack.Snapshot) bool {
 	t := &s.Tuples[conntrack.Original]
-	return (m.Proto == "" || strings.EqualFold(m.Proto, conntrack.ProtoName(t.Proto)) || m.Proto == fmt.Sprint(t.Proto)) &&
+	return (m.Proto == "" || m.proto == t.Proto) &&
 		(!m.source.IsValid() || m.source.Contains(t.SrcAddr())) &&
 		(!m.destination.IsValid() || m.destination.Contains(t.DstAddr())) &&
 		(m.Port == 0 || (t.HasPorts() && t.DstID == m.Port)) &&
@@ -181,12 +225,12 @@ func parsePrefix(what, s string) (netip.Prefix, error) {
 	if s == "" {
 		return netip.Prefix{}, nil
 	}
-	if a, err := netip.ParseAddr(s); err == nil {
+	if a, err := netip.ParseAddr(s); err == nil && a.Zone() == "" {
 		return netip.PrefixFrom(a, a.BitLen()), nil
 	}
 	p, err := netip.ParsePrefix(s)
 	if err != nil {
-		return netip.Prefix{}, fmt.Errorf("%s %q: not an address or prefix", what, s)
+		return netip.Prefix{}, fmt.Errorf("%s %q: an address or a prefix, such as 10.77.1.2 or fd77::/64", what, s)
 	}
 	return p.Masked(), nil
 }

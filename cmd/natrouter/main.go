@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"github.com/natrouter/natrouter/router/control"
+	"github.com/natrouter/natrouter/router/ruleset"
 	"github.com/spf13/cobra"
 )
 
@@ -37,7 +38,11 @@ func execute(ctx context.Context, args []string, out, errOut io.Writer) int {
 	root.SetArgs(args)
 	root.SetOut(out)
 	root.SetErr(errOut)
+	refused := explainKnown(root)
 	err := root.ExecuteContext(ctx)
+	if err == nil {
+		err = *refused
+	}
 	if err == nil {
 		return exitOK
 	}
@@ -98,7 +103,12 @@ no router answers on the control socket, and 4 when nothing matches.`,
 		Args:              subcommandOnly,
 		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usageErrorf(cmd, "%v", err) })
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		if unknown := checkWords(cmd); unknown != nil && cmd.HasSubCommands() { // the flag is that of a command that there is not
+			return unknown
+		}
+		return usageErrorf(cmd, "%v", err)
+	})
 	root.AddCommand(
 		newRunCommand(),
 		newCheckCommand(),
@@ -113,16 +123,59 @@ no router answers on the control socket, and 4 when nothing matches.`,
 	return root
 }
 
-// subcommandOnly refuses words that are no subcommand, and names the one that was probably meant.
+// explainKnown has --help explain a command only where all words of the command line are known: cobra looks at the others
+// only if there is no --help. What was refused is in the error that it returns, once the command line has been run.
+func explainKnown(root *cobra.Command) *error {
+	var refused error
+	help := root.HelpFunc()
+	root.SetHelpFunc(func(cmd *cobra.Command, args []string) {
+		if refused = checkWords(cmd); refused == nil {
+			help(cmd, args)
+		}
+	})
+	return &refused
+}
+
+// checkWords refuses the words of the command line that cmd does not know. That there are none is not its business.
+func checkWords(cmd *cobra.Command) error {
+	words := cmd.Flags().Args()
+	if len(words) == 0 {
+		return nil
+	}
+	return cmd.ValidateArgs(words)
+}
+
+// subcommandOnly refuses words that are no subcommand, and names the one that was probably meant, or all.
 func subcommandOnly(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
-	cmd.SuggestionsMinimumDistance = 2 // single letters swapped, added or left out
-	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
-		return usageErrorf(cmd, "%q is no command of %s: did you mean %q?", args[0], cmd.CommandPath(), near[0])
+	return usageErrorf(cmd, "%q is no command of %s%s", args[0], cmd.CommandPath(), meant(args[0], subcommands(cmd)))
+}
+
+// subcommands are the names of the commands below cmd.
+func subcommands(cmd *cobra.Command) (names []string) {
+	for _, sub := range cmd.Commands() {
+		names = append(names, sub.Name())
 	}
-	return usageErrorf(cmd, "%q is no command of %s", args[0], cmd.CommandPath())
+	return names
+}
+
+// meant ends a message about a word that is none of known: with the one that it begins or is near to, else with all.
+func meant(word string, known []string) string {
+	near, ok := ruleset.Nearest(word, known)
+	for _, name := range known {
+		if !ok && word != "" && strings.HasPrefix(name, word) {
+			near, ok = name, true
+		}
+	}
+	if ok {
+		return fmt.Sprintf(": did you mean %q?", near)
+	}
+	if len(known) == 1 {
+		return ": there is " + known[0]
+	}
+	return ": there are " + strings.Join(known, ", ")
 }
 
 // words is a command as it is typed after the program's name.

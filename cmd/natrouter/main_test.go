@@ -116,7 +116,22 @@ func TestExamplesParse(t *testing.T) {
 
 func TestUsageErrors(t *testing.T) {
 	for line, want := range map[string]string{
-		"nothing":                   "natrouter: \"nothing\" is no command of natrouter; see natrouter --help\n",
+		"nothing":                   "natrouter: \"nothing\" is no command of natrouter: there are check, completion, demo, flow, help, man, run, status, version; see natrouter --help\n",
+		"config --help":             "natrouter: \"config\" is no command of natrouter: there are check, completion, demo, flow, help, man, run, status, version; see natrouter --help\n",
+		"--help config":             "natrouter: \"config\" is no command of natrouter: there are check, completion, demo, flow, help, man, run, status, version; see natrouter --help\n",
+		"config -h":                 "natrouter: \"config\" is no command of natrouter: there are check, completion, demo, flow, help, man, run, status, version; see natrouter --help\n",
+		"config set --help":         "natrouter: \"config\" is no command of natrouter: there are check, completion, demo, flow, help, man, run, status, version; see natrouter --help\n",
+		"chekc --help":              "natrouter: \"chekc\" is no command of natrouter: did you mean \"check\"?; see natrouter --help\n",
+		"staus -o json":             "natrouter: \"staus\" is no command of natrouter: did you mean \"status\"?; see natrouter --help\n",
+		"flow lst --help":           "natrouter: \"lst\" is no command of natrouter flow: did you mean \"list\"?; see natrouter flow --help\n",
+		"flow delete --help":        "natrouter: \"delete\" is no command of natrouter flow: there is list; see natrouter flow --help\n",
+		"flow lst --port 80":        "natrouter: \"lst\" is no command of natrouter flow: did you mean \"list\"?; see natrouter flow --help\n",
+		"flow list tcp --help":      "natrouter: flow list takes no argument, but got \"tcp\"; see natrouter flow list --help\n",
+		"run a.toml --help":         "natrouter: run takes no argument, but got \"a.toml\"; see natrouter run --help\n",
+		"check a b --help":          "natrouter: check takes one configuration file, but got 2 arguments; see natrouter check --help\n",
+		"completion tcsh --help":    "natrouter: no completion for \"tcsh\": there are bash, zsh, fish, powershell; see natrouter completion --help\n",
+		"completion zhs":            "natrouter: no completion for \"zhs\": did you mean \"zsh\"?; see natrouter completion --help\n",
+		"help config --help":        "natrouter: \"config\" is no command of natrouter: there are check, completion, demo, flow, help, man, run, status, version; see natrouter --help\n",
 		"stat":                      "natrouter: \"stat\" is no command of natrouter: did you mean \"status\"?; see natrouter --help\n",
 		"--nothing":                 "natrouter: unknown flag: --nothing; see natrouter --help\n",
 		"run":                       "natrouter: run needs --config FILE; see natrouter run --help\n",
@@ -137,8 +152,11 @@ func TestUsageErrors(t *testing.T) {
 		"completion":                "natrouter: completion needs a shell: bash, zsh, fish, powershell; see natrouter completion --help\n",
 		"completion tcsh":           "natrouter: no completion for \"tcsh\": there are bash, zsh, fish, powershell; see natrouter completion --help\n",
 		"man":                       "natrouter: man needs a directory; see natrouter man --help\n",
-		"help nothing":              "natrouter: no command \"nothing\" to explain; see natrouter --help\n",
-		"help flow nothing":         "natrouter: no command \"flow nothing\" to explain; see natrouter --help\n",
+		"help nothing":              "natrouter: \"nothing\" is no command of natrouter: there are check, completion, demo, flow, help, man, run, status, version; see natrouter --help\n",
+		"help flow nothing":         "natrouter: \"nothing\" is no command of natrouter flow: there is list; see natrouter flow --help\n",
+		"help flow list nothing":    "natrouter: flow list takes no argument, but got \"nothing\"; see natrouter flow list --help\n",
+		"flow list --protocol foo":  "natrouter: --protocol \"foo\": no such protocol; there are ah, dccp, esp, gre, icmp, icmpv6, igmp, ipip, ipv6, ospf, pim, sctp, tcp, udp, udplite, vrrp, and numbers from 0 to 255; see natrouter flow list --help\n",
+		"flow list --protocol udp --state ESTABLISHED": "natrouter: --state \"ESTABLISHED\": udp has no states; see natrouter flow list --help\n",
 	} {
 		got := command(t, strings.Fields(line)...)
 		if got.code != exitUsage || got.out != "" || got.err != want {
@@ -152,6 +170,11 @@ func TestHelp(t *testing.T) {
 		got := command(t, strings.Fields(line)...)
 		if got.code != exitOK || got.err != "" || !strings.Contains(got.out, "natrouter takes packets from TUN devices") ||
 			!strings.Contains(got.out, "flow list --protocol tcp") {
+			t.Errorf("natrouter %s: %+v", line, got)
+		}
+	}
+	for _, line := range []string{"check --help", "check a.toml --help", "completion --help", "completion zsh --help", "help --help", "help flow --help"} {
+		if got := command(t, strings.Fields(line)...); got.code != exitOK || got.err != "" || !strings.Contains(got.out, "Usage:") {
 			t.Errorf("natrouter %s: %+v", line, got)
 		}
 	}

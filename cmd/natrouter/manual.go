@@ -1,9 +1,9 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -44,7 +44,15 @@ func newCompletionCommand() *cobra.Command {
   natrouter completion bash > /etc/bash_completion.d/natrouter          # for every new one
   natrouter completion fish > ~/.config/fish/completions/natrouter.fish`,
 		ValidArgs: shells,
-		Args:      oneArg("shell: " + strings.Join(shells, ", ")),
+		Args: func(cmd *cobra.Command, args []string) error {
+			if err := oneArg("shell: "+strings.Join(shells, ", "))(cmd, args); err != nil {
+				return err
+			}
+			if !slices.Contains(shells, args[0]) {
+				return usageErrorf(cmd, "no completion for %q%s", args[0], meant(args[0], shells))
+			}
+			return nil
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			root, out := cmd.Root(), cmd.OutOrStdout()
 			switch args[0] {
@@ -54,10 +62,8 @@ func newCompletionCommand() *cobra.Command {
 				return root.GenZshCompletion(out)
 			case "fish":
 				return root.GenFishCompletion(out, true)
-			case "powershell":
-				return root.GenPowerShellCompletionWithDesc(out)
 			}
-			return usageErrorf(cmd, "no completion for %q: there are %s", args[0], strings.Join(shells, ", "))
+			return root.GenPowerShellCompletionWithDesc(out)
 		},
 	}
 }
@@ -69,18 +75,34 @@ func newHelpCommand() *cobra.Command {
 		Long:  "help explains a command, as the flag --help of that command does.",
 		Example: `  natrouter help run
   natrouter help flow list`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			_, err := findTopic(cmd.Root(), args)
+			return err
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			topic, rest, err := cmd.Root().Find(args)
-			var coded *exitError
-			if errors.As(err, &coded) {
+			topic, err := findTopic(cmd.Root(), args)
+			if err != nil {
 				return err
-			}
-			if err != nil || topic == nil || len(rest) > 0 {
-				return usageErrorf(cmd.Root(), "no command %q to explain", strings.Join(args, " "))
 			}
 			topic.InitDefaultHelpFlag() // so that the page shows it
 			topic.SetOut(cmd.OutOrStdout())
 			return topic.Help()
 		},
 	}
+}
+
+// findTopic returns the command that the words name, all of which must be known.
+func findTopic(topic *cobra.Command, words []string) (*cobra.Command, error) {
+	for _, word := range words {
+		at := slices.IndexFunc(topic.Commands(), func(c *cobra.Command) bool { return c.Name() == word })
+		switch {
+		case at >= 0:
+			topic = topic.Commands()[at]
+		case topic.HasSubCommands():
+			return nil, subcommandOnly(topic, []string{word})
+		default:
+			return nil, noArgs(topic, []string{word})
+		}
+	}
+	return topic, nil
 }

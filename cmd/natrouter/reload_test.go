@@ -57,18 +57,18 @@ to = "10.77.0.2:80"
 	}{
 		{[]string{"203.0.113.1/24", "203.0.113.9/24"}, []string{
 			"msg=\"addresses changed\" interface=wan0",
-			tr.path + ":17: warning: nat[1].destination names 203.0.113.1, which interface \\\"wan0\\\" no longer has",
+			tr.path + ":19: warning: nat[1].destination names 203.0.113.1, which interface \\\"wan0\\\" no longer has",
 			"msg=reloaded applied=\"interface wan0 address [203.0.113.9/24 2001:db8:113::1/64]\" need_restart=0",
 		}, "203.0.113.9/24"},
 		{[]string{"203.0.113.1/24", "203.0.113.300/24"}, []string{
-			tr.path + ":6: ", "reload refused: nothing is changed",
+			tr.path + ":8: ", "reload refused: nothing is changed",
 		}, "203.0.113.9/24"},
 		{[]string{"203.0.113.1", "203.0.113.9"}, []string{ // the rule in the file is right again, the one in force is not
-			tr.path + ":17: nat[1].destination changed: restart the router to apply it; until then it names 203.0.113.1, which",
+			tr.path + ":19: nat[1].destination changed: restart the router to apply it; until then it names 203.0.113.1, which",
 			"msg=reloaded applied=nothing need_restart=1",
 		}, "203.0.113.9/24"},
 		{[]string{`name = "wan0"`, "name = \"wan0\"\nmtu = 1400"}, []string{
-			tr.path + ":6: interface[1].mtu added: restart", "msg=reloaded applied=\"interface wan0 address [203.0.113.1/24 ",
+			tr.path + ":7: interface[1].mtu added: restart", "msg=reloaded applied=\"interface wan0 address [203.0.113.1/24 ",
 		}, "203.0.113.1/24"},
 		{[]string{"[[interface]]\nname = \"lan0\"", dmz + "[[interface]]\nname = \"lan0\"", "203.0.113.1/24", "203.0.113.7/24"}, []string{
 			tr.path + ":1: interface[0] added: restart",

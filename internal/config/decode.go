@@ -139,7 +139,8 @@ func header(k *key, path string) string {
 	return "[" + path + "] and its keys below it"
 }
 
-// unknown reports a key that is not in the schema, with the remedy: where such a key does stand, or the nearest one.
+// unknown reports a key that is not in the schema, with the remedy: where such a key does stand, the nearest one, or
+// all where none is near.
 func (d *decoder) unknown(t *table, raw map[string]any, name string, m *mark) {
 	line := m.item(0).line // of the first of an array of tables
 	where := "at the top of the file"
@@ -149,10 +150,13 @@ func (d *decoder) unknown(t *table, raw map[string]any, name string, m *mark) {
 	if helper, ok := raw["name"].(string); ok && t.key.more != nil {
 		where += fmt.Sprintf(" with name = %q", helper)
 	}
-	near := ruleset.Nearest(name, names(t.keys))
-	slip := ruleset.Distance(name, near) <= max(1, len(name)/4)
-	if home := d.home(d.schema, "", name); len(home) > 0 && !slip {
+	near, ok := ruleset.Nearest(name, names(t.keys))
+	if home := d.home(d.schema, "", name); len(home) > 0 && ruleset.Distance(name, near) > max(1, len(name)/4) {
 		d.errorf(line, "unknown key %q %s: it belongs in %s", name, where, strings.Join(home, " or "))
+		return
+	}
+	if !ok {
+		d.errorf(line, "unknown key %q %s: write %s", name, where, ruleset.Alternatives(names(t.keys)))
 		return
 	}
 	d.errorf(line, "unknown key %q %s: the nearest known key is %q", name, where, near)

@@ -1,6 +1,10 @@
 package conntrack
 
-import "github.com/natrouter/natrouter/router/packet"
+import (
+	"slices"
+
+	"github.com/natrouter/natrouter/router/packet"
+)
 
 // Snapshot is a connection as commands show it.
 type Snapshot struct {
@@ -58,6 +62,20 @@ func (s *shard) stateName(e *entry) string {
 		return s.dccp.at(e.l4).state.String()
 	}
 	return ""
+}
+
+// StateNames returns what Snapshot.State may be for a protocol, in the order of the protocol's table; nil for one without
+// states.
+func StateNames(proto uint8) []string {
+	switch proto {
+	case packet.ProtoTCP:
+		return slices.Clone(tcpStateNames[:])
+	case packet.ProtoSCTP:
+		return slices.Clone(sctpStateNames[:])
+	case packet.ProtoDCCP:
+		return slices.Clone(dccpStateNames[:])
+	}
+	return nil
 }
 
 // walkBatch is how many entries are copied under one hold of a shard's lock.

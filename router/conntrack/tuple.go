@@ -3,7 +3,11 @@ package conntrack
 import (
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/natrouter/natrouter/router/packet"
 )
@@ -127,6 +131,22 @@ func ProtoName(proto uint8) string {
 	}
 	return fmt.Sprint(proto)
 }
+
+// ProtoNumber returns the protocol of a name that ProtoName returns, in whatever case, or of a number in decimal.
+func ProtoNumber(name string) (proto uint8, ok bool) {
+	if n, err := strconv.ParseUint(name, 10, 8); err == nil {
+		return uint8(n), true
+	}
+	for n, s := range protoNames {
+		if strings.EqualFold(s, name) {
+			return n, true
+		}
+	}
+	return 0, false
+}
+
+// ProtoNames returns the names that ProtoName has, sorted.
+func ProtoNames() []string { return slices.Sorted(maps.Values(protoNames)) }
 
 // mapped returns an IPv4 address 4-in-6.
 func mapped(v4 uint32) (a [16]byte) {

@@ -2,7 +2,6 @@ package control
 
 import (
 	"fmt"
-	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
@@ -20,8 +19,8 @@ const (
 	paramLimit       = "limit"
 )
 
-// ParseFilter reads the query of /v1/flows. An unknown, repeated, empty or malformed parameter is an error that
-// names it: a filter that was misread would list, and later delete, what nobody meant.
+// ParseFilter reads the query of /v1/flows. An unknown, repeated, empty or malformed parameter, and a protocol or state that
+// there is not, is an error that names it: a filter that was misread would list, and later delete, what nobody meant.
 func ParseFilter(q url.Values) (router.FlowFilter, error) {
 	var f router.FlowFilter
 	for name, values := range q {
@@ -32,28 +31,20 @@ func ParseFilter(q url.Values) (router.FlowFilter, error) {
 			return router.FlowFilter{}, err
 		}
 	}
+	if err := f.Check(); err != nil {
+		return router.FlowFilter{}, err
+	}
 	return f, nil
 }
 
 func setParam(f *router.FlowFilter, name, value string) error {
 	switch name {
 	case paramProto:
-		if strings.Trim(value, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789") != "" {
-			return fmt.Errorf("%s %q: a name such as tcp, or a number from 0 to 255", name, value)
-		}
-		if n, err := strconv.ParseUint(value, 10, 64); err == nil && n > 255 {
-			return fmt.Errorf("%s %q: a number is from 0 to 255", name, value)
-		}
 		f.Proto = strings.ToLower(value)
-	case paramSource, paramDestination:
-		if !isPrefix(value) {
-			return fmt.Errorf("%s %q: an address or a prefix, such as 10.77.1.2 or fd77::/64", name, value)
-		}
-		if name == paramSource {
-			f.Source = value
-		} else {
-			f.Destination = value
-		}
+	case paramSource:
+		f.Source = value
+	case paramDestination:
+		f.Destination = value
 	case paramPort:
 		n, err := strconv.ParseUint(value, 10, 16)
 		if err != nil || n == 0 {
@@ -73,14 +64,6 @@ func setParam(f *router.FlowFilter, name, value string) error {
 			paramProto, paramSource, paramDestination, paramPort, paramState, paramLimit)
 	}
 	return nil
-}
-
-func isPrefix(s string) bool {
-	if _, err := netip.ParsePrefix(s); err == nil {
-		return true
-	}
-	a, err := netip.ParseAddr(s)
-	return err == nil && a.Zone() == ""
 }
 
 // query is the inverse of ParseFilter.

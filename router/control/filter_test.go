@@ -16,6 +16,8 @@ func TestParseFilter(t *testing.T) {
 		"nothing":        {"", router.FlowFilter{}},
 		"all":            {"protocol=TCP&source=10.0.0.0/8&destination=192.0.2.1&port=80&state=ESTABLISHED&limit=7", router.FlowFilter{Proto: "tcp", Source: "10.0.0.0/8", Destination: "192.0.2.1", Port: 80, State: "ESTABLISHED", Limit: 7}},
 		"IPv6":           {"source=fd77::/64&destination=2001:db8::1", router.FlowFilter{Source: "fd77::/64", Destination: "2001:db8::1"}},
+		"lower case":     {"protocol=sctp&state=shutdown_sent", router.FlowFilter{Proto: "sctp", State: "shutdown_sent"}},
+		"any's state":    {"state=open", router.FlowFilter{State: "open"}},
 		"protocol 0":     {"protocol=0", router.FlowFilter{Proto: "0"}},
 		"largest values": {"protocol=255&port=65535&limit=2147483647", router.FlowFilter{Proto: "255", Port: 65535, Limit: 1<<31 - 1}},
 	} {
@@ -44,7 +46,12 @@ func TestParseFilterRefuses(t *testing.T) {
 		"destination prefix":   {"destination=10.0.0.0/33", "destination"},
 		"zone":                 {"source=fe80::1%25eth0", "source"},
 		"protocol number":      {"protocol=256", "from 0 to 255"},
-		"protocol punctuation": {"protocol=t/cp", "a name such as tcp"},
+		"protocol punctuation": {"protocol=t/cp", `protocol "t/cp": no such protocol; there are ah, dccp, esp, gre, icmp, icmpv6, igmp, ipip, ipv6, ospf, pim, sctp, tcp, udp, udplite, vrrp, and numbers from 0 to 255`},
+		"protocol":             {"protocol=foo", `protocol "foo": no such protocol; there are ah, `},
+		"state":                {"state=open-ish", `state "open-ish": no protocol has such a state; there are CLOSE, CLOSED, CLOSEREQ, `},
+		"another's state":      {"protocol=dccp&state=ESTABLISHED", `state "ESTABLISHED": dccp has no such state; it has NONE, REQUEST, RESPOND, PARTOPEN, OPEN, CLOSEREQ, CLOSING, TIMEWAIT`},
+		"a state of UDP":       {"protocol=udp&state=ESTABLISHED", `state "ESTABLISHED": udp has no states`},
+		"a state of 6":         {"protocol=6&state=OPEN", `state "OPEN": 6 has no such state; it has NONE, SYN_SENT`},
 	} {
 		q, err := url.ParseQuery(tt.query)
 		if err != nil {

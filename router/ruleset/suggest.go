@@ -5,26 +5,26 @@ import (
 	"strings"
 )
 
-// Nearest returns the candidate with the fewest edits to name, the first one of equals; "" without candidates.
-func Nearest(name string, candidates []string) string {
-	best, least := "", -1
+// Nearest returns the candidate with the fewest edits to name, the first one of equals, if it is near enough to be what was
+// meant: one slip, and another for every three letters above five.
+func Nearest(name string, candidates []string) (near string, ok bool) {
+	least := 0
 	for _, c := range candidates {
-		if d := Distance(strings.ToLower(name), strings.ToLower(c)); least < 0 || d < least {
-			best, least = c, d
+		if d := Distance(strings.ToLower(name), strings.ToLower(c)); near == "" || d < least {
+			near, least = c, d
 		}
 	}
-	return best
+	return near, near != "" && least < len(near) && least <= max(1, len(near)/3)
 }
 
 // Suggest is the remedy for a name that is none of candidates: the nearest, where it is near enough to be a slip, else
 // all of them.
 func Suggest(name string, candidates []string) string {
-	n := Nearest(name, candidates)
-	switch {
-	case n == "":
+	if len(candidates) == 0 {
 		return "there is none"
-	case Distance(strings.ToLower(name), strings.ToLower(n)) <= max(2, len(n)/3):
-		return fmt.Sprintf("did you mean %q?", n)
+	}
+	if near, ok := Nearest(name, candidates); ok {
+		return fmt.Sprintf("did you mean %q?", near)
 	}
 	return "write " + Alternatives(candidates)
 }

@@ -15,3 +15,32 @@ func FuzzDistance(f *testing.F) {
 		}
 	})
 }
+
+// TestSuggest: what is near enough to be a slip is suggested; for all else what there is is listed.
+func TestSuggest(t *testing.T) {
+	helpers := []string{"ftp", "irc", "none", "pptp", "tftp"}
+	const all = `write "ftp", "irc", "none", "pptp" or "tftp"`
+	for _, tt := range []struct {
+		name       string
+		candidates []string
+		want       string
+	}{
+		{"sip", helpers, all},
+		{"h323", helpers, all},
+		{"rtsp", helpers, all},
+		{"", helpers, all},
+		{"FTP", helpers, `did you mean "ftp"?`},
+		{"fpt", helpers, `did you mean "ftp"?`},
+		{"tfp", helpers, `did you mean "ftp"?`},
+		{"tftpd", helpers, `did you mean "tftp"?`},
+		{"ptpp", helpers, `did you mean "pptp"?`},
+		{"masqerad", []string{"masquerade", "snat"}, `did you mean "masquerade"?`},
+		{"dst", []string{"snat", "dnat"}, `write "snat" or "dnat"`},
+		{"b", []string{"a"}, `write "a"`},
+		{"lan0", nil, "there is none"},
+	} {
+		if got := Suggest(tt.name, tt.candidates); got != tt.want {
+			t.Errorf("Suggest(%q, %q) = %s, want %s", tt.name, tt.candidates, got, tt.want)
+		}
+	}
+}
