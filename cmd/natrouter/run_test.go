@@ -272,6 +272,35 @@ func TestRunBadConfig(t *testing.T) {
 	}
 }
 
+// TestStrangersGetIn: without sides and with a slip in out, wan0 would be inside; check and run both say so, with the line.
+func TestStrangersGetIn(t *testing.T) {
+	text := `[[interface]]
+name = "lan0"
+address = "10.77.0.1/24"
+[[interface]]
+name = "wan0"
+address = "203.0.113.1/24"
+[[route]]
+to = "0.0.0.0/0"
+interface = "wan0"
+[[nat]]
+action = "masquerade"
+out = "lan0"
+`
+	const warning = `:4: warning: interface "wan0" has no side, and is taken as inside`
+	got := command(t, "check", writeConfig(t, text))
+	if got.code != exitOK || !strings.Contains(got.err, warning) || !strings.Contains(got.out, "hosts behind wan0 may begin towards lan0: all connections") {
+		t.Errorf("exit %d\n%s\n%s", got.code, got.err, got.out)
+	}
+	tr := start(t, text, "")
+	tr.expect(t, `interface \"wan0\" has no side, and is taken as inside`)
+	tr.expect(t, "ready")
+	tr.signals <- os.Interrupt
+	if err := tr.end(); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestCheckSaysWhatItWouldDo(t *testing.T) {
 	path := writeConfig(t, twoInterfaces+`[[nat]]
 action = "dnat"
@@ -279,7 +308,7 @@ in = "wan0"
 protocol = "tcp"
 destination = ["203.0.113.1"]
 port = "8080"
-to = "10.77.1.2:80"
+to = "10.77.0.2:80"
 `)
 	got := command(t, "check", path)
 	want := path + `: ok
@@ -288,9 +317,9 @@ to = "10.77.1.2:80"
   route 0.0.0.0/0 to wan0
   route ::/0 to wan0
   nat masquerade out wan0 source 10.77.0.0/16, fd77::/16
-  nat dnat in wan0 protocol tcp destination 203.0.113.1 port 8080 to 10.77.1.2 to port 80
-  hosts behind lan0 may begin towards wan0: all connections, translated (line 13)
-  hosts behind wan0 may begin towards lan0: only by forwards (line 17)
+  nat dnat in wan0 protocol tcp destination 203.0.113.1 port 8080 to 10.77.0.2 to port 80
+  hosts behind lan0 may begin towards wan0: all connections, translated (line 12)
+  hosts behind wan0 may begin towards lan0: only by forwards (line 16)
   at most 262144 connections, filter forward accept
   control socket none
 `
