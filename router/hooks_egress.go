@@ -120,7 +120,8 @@ func (m *mssHook) Handle(p *Packet) packet.Verdict {
 		}
 	}
 	if size > 0 && size <= 0xffff {
-		m.table.SetClamp(&p.Conn, nat.ClampMSS(p.Bytes, &p.H, &p.Meta, uint16(size)))
+		changed := nat.ClampMSS(p.Bytes, &p.H, &p.Meta, uint16(size))
+		m.table.SetClamp(&p.Conn, packet.TCP(p.Bytes[p.H.L4:]).Seq(), changed)
 	}
 	return packet.Accept
 }

@@ -106,6 +106,46 @@ func TestQuotedSYNAsSent(t *testing.T) {
 	}
 }
 
+// TestQuotedSYNForged: a SYN-ACK that nobody believes does not make the router forget what the true one was.
+func TestQuotedSYNForged(t *testing.T) {
+	cfg := narrow()
+	n := newNetwork(t, cfg)
+	answer := testpkt.TCP{Src: port(server4, 80), Dst: port(wan4, 5000), Seq: 700, Ack: 100, Flags: packet.FlagSYN | packet.FlagACK, Options: mssOf(1460, false)}
+	n.one(n.send("lan0", testpkt.TCP{Src: port(client4, 5000), Dst: port(server4, 80), Seq: 99, Flags: packet.FlagSYN}.Bytes()), "wan0")
+	left := bytes.Clone(n.one(n.send("wan0", answer.Bytes()), "lan0"))
+	n.one(n.send("lan0", testpkt.TCP{Src: port(client4, 5000), Dst: port(server4, 80), Seq: 100, Ack: 701, Flags: packet.FlagACK}.Bytes()), "wan0")
+	forged := answer
+	forged.Seq, forged.Options = 0x80000000, mssOf(900, false)
+	n.one(n.send("wan0", forged.Bytes()), "lan0")
+	checkQuoted(t, n, "wan0", "lan0", answer.Bytes(), left, client4)
+}
+
+// TestQuotedSYNOfOlder: a quoted SYN that is not the connection's, but of one that had its ports before, stays as it is.
+func TestQuotedSYNOfOlder(t *testing.T) {
+	for name, options := range map[string][]byte{"with an MSS": mssOf(1360, true), "without": nil} {
+		for _, seq := range []uint32{99, 0x40000000} {
+			n := newNetwork(t, narrow())
+			syn := testpkt.TCP{Src: port(client4, 5000), Dst: port(server4, 80), Seq: 99, Flags: packet.FlagSYN, Options: mssOf(1460, false)}
+			n.one(n.send("lan0", syn.Bytes()), "wan0")
+			if syn.Options, syn.Seq = options, seq; seq == 99 && options != nil {
+				continue // can't be told from the connection's own
+			}
+			left := syn
+			left.Src, left.TTL = port(wan4, 5000), 63
+			t.Run(name, func(t *testing.T) {
+				h, _ := packet.Parse(left.Bytes())
+				whole := left.Bytes()[:h.Payload]
+				e := testpkt.ICMP{Src: addr("192.0.2.99"), Dst: wan4, Type: 11, Payload: whole}
+				got := n.one(n.send("wan0", e.Bytes()), "lan0")
+				syn.TTL = 63
+				if want := syn.Bytes(); !bytes.Equal(got[28:], want) {
+					t.Errorf("% x, want % x", got[28:], want)
+				}
+			})
+		}
+	}
+}
+
 // TestQuotedAckStays: of a connection whose SYN was clamped other segments' quotes are left as they are translated.
 func TestQuotedAckStays(t *testing.T) {
 	n := newNetwork(t, narrow())

@@ -114,14 +114,27 @@ func (r *Router) icmpError(in Side, p *packet, out [2][][]byte) error {
 	setPair(inner, c.tuples[1-dir])
 	if got, err := join(out[r.egress(c, dir)], r.cfg.MTU[r.egress(c, dir)], 0); err == nil {
 		c.control.quoted(inner, 1-dir, got)
+		r.unnamed(p.quote, inner, got)
 	}
-	if at, _ := mssOf(inner); at >= 0 && c.mss[1-dir] != 0 { // else the router has not seen that SYN
+	if at, left := mssOf(inner); at >= 0 && c.mss[1-dir] != 0 && !r.unknown(c, 1-dir, quoted, left, out) {
 		binary.BigEndian.PutUint16(inner[at:], c.mss[1-dir])
 	}
 	sums(inner)
 	decrementTTL(want)
 	sums(want)
 	return r.only(r.egress(c, dir), want, 0, out)
+}
+
+// unknown reports that a quoted SYN came out with the MSS that it left with, and need not be the one that the router
+// remembers: much was sent behind it, or it was never seen.
+func (r *Router) unknown(c *conn, dir int, quoted *packet, left uint16, out [2][][]byte) bool {
+	got, err := join(out[r.egress(c, 1-dir)], r.cfg.MTU[r.egress(c, 1-dir)], 0)
+	if err != nil || len(got) == 0 {
+		return false
+	}
+	far := c.tcp.joined || c.tcp.end[dir]-(quoted.segment().seq+1) > 0xffff
+	_, shown := mssOf(take(got).quote)
+	return far && shown == left
 }
 
 // about is the connection of a quoted packet, and the direction of the error. Of enhanced GRE the quote names the call ID of

@@ -120,6 +120,37 @@ func decrementTTL(b []byte) {
 	sumIP(b)
 }
 
+// identOf names an IPv4 datagram.
+func identOf(b []byte) ident {
+	p := takeFragment(b)
+	return ident{p.pair.src.Addr(), p.pair.dst.Addr(), p.proto, binary.BigEndian.Uint16(b[4:])}
+}
+
+// named remembers which identifications came out in place of that of want. Segments have one behind the other.
+func (r *Router) named(want []byte, out [][]byte) {
+	if want[0]>>4 != 4 || len(out) == 0 {
+		return
+	}
+	first := binary.BigEndian.Uint16(out[0][4:])
+	for _, b := range out {
+		i := identOf(b)
+		r.idents[i] = binary.BigEndian.Uint16(want[4:]) + i.id - first
+	}
+}
+
+// unnamed gives a quote the identification that its sender had given it, unless got, which came out, shows the one that it
+// left with: the router may have forgotten.
+func (r *Router) unnamed(quote, inner, got []byte) {
+	if inner[0]>>4 != 4 {
+		return
+	}
+	sent, ok := r.idents[identOf(quote)]
+	if shown := take(got).quote; ok && len(shown) > 6 && !bytes.Equal(shown[4:6], quote[4:6]) {
+		binary.BigEndian.PutUint16(inner[4:], sent)
+		sumIP(inner)
+	}
+}
+
 // withID gives want the IPv4 identification of got where the router may choose it: RFC 6864, section 4.1, packets that
 // may be fragmented.
 func withID(want, got []byte) []byte {

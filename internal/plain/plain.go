@@ -56,10 +56,18 @@ type Router struct {
 	conns   []*conn
 	waiting []*datagram
 	awaits  []*expectation // oldest first
+	idents  map[ident]uint16
+}
+
+// ident names an IPv4 datagram that left; idents says which identification its sender had given it.
+type ident struct {
+	src, dst netip.Addr
+	proto    int
+	id       uint16
 }
 
 // New returns a router at time 0 that knows of no connection.
-func New(cfg Config) *Router { return &Router{cfg: cfg} }
+func New(cfg Config) *Router { return &Router{cfg: cfg, idents: map[ident]uint16{}} }
 
 // pair is what a packet carries: where from and where to. The port of an ICMP query's sender is its identifier, its
 // receiver's port is 0.
@@ -230,6 +238,7 @@ func (r *Router) only(side Side, want []byte, size int, out [2][][]byte) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", side, err)
 	}
+	r.named(want, out[side])
 	want = withID(want, got)
 	if !bytes.Equal(got, want) {
 		return fmt.Errorf("%s:\n% x, want\n% x", side, got, want)

@@ -153,7 +153,7 @@ func (t *Table) trackError(shard int, now Time, p *Packet, c *Conn) packet.DropR
 		s.copyOut(slot, e, c)
 		c.Dir, c.Info, c.ErrorL3, c.ErrorClamp = dir, InfoRelated, uint16(q.l3), 0
 		if uint8(e.kind) == packet.ProtoTCP {
-			c.ErrorClamp = s.tcp.at(e.l4).clamp[1-dir]
+			c.ErrorClamp = s.quotedClamp(slot, 1-dir, e, q.seq)
 		}
 		if dir == Reply {
 			c.Info = InfoRelatedReply
@@ -256,19 +256,35 @@ func (s *shard) checkError(p *Packet, q *quote, slot uint32, dir Direction, e *e
 func (s *shard) quotedInFlight(slot uint32, dir Direction, e *entry, seq uint32) bool {
 	ts := s.tcp.at(e.l4)
 	from, to := &ts.side[dir], &ts.side[1-dir]
+	seq = s.unshifted(slot, dir, e, seq)
 	if (from.flags|to.flags)&sideLiberal != 0 || s.table.cfg.TCPLiberal {
 		return true
 	}
 	if from.maxWin == 0 {
 		return false // it has sent nothing
 	}
-	if e.status&SeqAdjust != 0 {
-		if shift := s.shift(slot, dir); shift != nil {
-			seq = shift.original(seq)
-		}
-	}
 	if after(seq, from.end) {
 		return false
 	}
 	return to.flags&sideMaxAck == 0 || !before(seq, to.maxAck)
+}
+
+// quotedClamp returns what clamping changed in the SYN of a direction, if the quoted number can be its. Another SYN is that
+// of an older connection, perhaps of another host behind the same port.
+func (s *shard) quotedClamp(slot uint32, dir Direction, e *entry, seq uint32) packet.Delta {
+	ts := s.tcp.at(e.l4)
+	if !ts.began(dir, s.unshifted(slot, dir, e, seq)) {
+		return 0
+	}
+	return ts.clamp[dir]
+}
+
+// unshifted returns the number that the sender of a direction gave to what is seq after edits.
+func (s *shard) unshifted(slot uint32, dir Direction, e *entry, seq uint32) uint32 {
+	if e.status&SeqAdjust != 0 {
+		if shift := s.shift(slot, dir); shift != nil {
+			return shift.original(seq)
+		}
+	}
+	return seq
 }

@@ -139,16 +139,19 @@ func (t *Table) SetRoute(id Handle, dir Direction, r Route) {
 
 // SetClamp remembers what clamping the MSS changed in the checksum of a SYN or SYN-ACK of c, which may be unconfirmed, for
 // errors that quote it: from that follows the option as well, and what follows is right even of a quote that ends before
-// it. Call it with 0 for one that stayed as it was. Connections that are not TCP's are left alone.
-func (t *Table) SetClamp(c *Conn, d packet.Delta) {
-	if c.Tuples[Original].Proto != packet.ProtoTCP {
-		return
-	}
+// it. Call it with 0 for one that stayed as it was. seq is its sequence number: a SYN passes also where it is not believed,
+// so that its receiver can challenge it (RFC 5961, section 4), and a forged one must not make us forget.
+func (t *Table) SetClamp(c *Conn, seq uint32, d packet.Delta) {
+	dir := c.Dir & 1
 	if c.ID == 0 {
-		c.state.tcp.clamp[c.Dir&1] = d
+		c.state.tcp.clamp[dir] = d
 		return
 	}
-	t.locked(c.ID, func(s *shard, _ uint32, e *entry) { s.tcp.at(e.l4).clamp[c.Dir&1] = d })
+	t.locked(c.ID, func(s *shard, _ uint32, e *entry) {
+		if ts := s.tcp.at(e.l4); ts.began(dir, seq) {
+			ts.clamp[dir] = d
+		}
+	})
 }
 
 // SetMark stores the connection's mark; false: there is no such connection.

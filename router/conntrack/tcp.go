@@ -143,6 +143,13 @@ type tcpState struct {
 	clamp [2]packet.Delta // by direction: see Conn.ErrorClamp
 }
 
+// began reports whether a direction may have begun with a SYN of number seq: no more than a window without scaling was
+// sent behind it. Where nothing is known of the direction any may be it.
+func (ts *tcpState) began(dir Direction, seq uint32) bool {
+	s := &ts.side[dir]
+	return s.maxWin == 0 || s.end-(seq+1) <= 0xffff
+}
+
 // maxRetransmissions of the same bare ACK after which tcp_max_retrans applies.
 const maxRetransmissions = 3
 

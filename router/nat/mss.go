@@ -89,12 +89,16 @@ func UnclampQuote(b []byte, h *packet.Headers, m *packet.Meta, c *conntrack.Conn
 	undo := ^c.ErrorClamp // the opposite in ones' complement
 	var body packet.Delta
 	header := max(int(l4[12]>>4)*4, packet.TCPSize)
-	if off := findMSS(l4[:min(header, len(l4))]); off != 0 {
+	off := findMSS(l4[:min(header, len(l4))])
+	switch {
+	case off != 0:
 		sent := uint32(binary.BigEndian.Uint16(l4[off:])) + uint32(atOffset(undo, off))
 		if sent > 0xffff {
 			return // another SYN
 		}
 		body = atOffset(put16(l4[off:], uint16(sent)), off)
+	case len(l4) >= header:
+		return // the same
 	}
 	body = body.Add(apply(l4[16:], undo))
 	if !m.Partial() {
