@@ -142,6 +142,9 @@ func (d *dnatHook) Handle(p *Packet) packet.Verdict {
 			}
 		}
 	}
+	if p.Conn.ErrorL3 != 0 {
+		d.nat.RestoreID(p.Bytes, &p.H, &p.Meta, &p.Conn)
+	}
 	return p.refuse(nat.RewriteDst(p.Bytes, &p.H, &p.Meta, &p.Conn))
 }
 

@@ -167,6 +167,8 @@ func TestQuotedAsSent(t *testing.T) {
 	}
 	for name, build := range map[string]func(src, dst netip.AddrPort) []byte{
 		"UDP":                  udp(testpkt.UDP{ID: 77, DF: true}),
+		"UDP with a new ident": udp(testpkt.UDP{ID: 77}),
+		"UDP, ident 0":         udp(testpkt.UDP{}),
 		"UDP without checksum": udp(testpkt.UDP{ID: 78, DF: true, NoChecksum: true}),
 	} {
 		for _, way := range bothWays[:4] {

@@ -90,6 +90,9 @@ func (e *errorEdit) quoted(b []byte, q *quote, like *conntrack.Tuple, at uint8) 
 	}
 	var id packet.Delta
 	if off, value, ok := quotedID(q.proto, like, at); ok && q.has(off, 2) {
+		if q.proto == packet.ProtoSCTP {
+			e.quotedCRC(b, q, off, value)
+		}
 		id = put16(b[q.l4+off:], value)
 		e.body = e.body.Add(id)
 	}
@@ -134,6 +137,18 @@ func (e *errorEdit) quotedSum(b []byte, q *quote, addr, id packet.Delta) {
 	if udp && binary.BigEndian.Uint16(sum) == 0 {
 		binary.BigEndian.PutUint16(sum, 0xffff) // the same in ones' complement: the body's sum stays
 	}
+}
+
+// quotedCRC is quotedSum for SCTP, before the port at off becomes value.
+func (e *errorEdit) quotedCRC(b []byte, q *quote, off int, value uint16) {
+	if !q.has(sctpSum, 4) {
+		return
+	}
+	field := b[q.l4+sctpSum : q.l4+sctpSum+4]
+	var to [4]byte
+	crc := binary.LittleEndian.Uint32(field) ^ portCRC(off, binary.BigEndian.Uint16(b[q.l4+off:])^value, q.length(b))
+	binary.LittleEndian.PutUint32(to[:], crc)
+	e.body = e.body.Add(put(field, to[:]))
 }
 
 // sum updates the outer ICMP checksum.

@@ -261,12 +261,27 @@ func TestUnadjustQuote(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	quoted := func(seq, ack uint32) []byte {
-		return testpkt.TCP{Src: ap("10.77.1.2:5000"), Dst: ap("198.51.100.7:21"), Seq: seq, Ack: ack, Flags: packet.FlagACK, Payload: []byte("data")}.Bytes()
+	quoted := func(seq, ack uint32, options []byte) []byte {
+		return testpkt.TCP{Src: ap("10.77.1.2:5000"), Dst: ap("198.51.100.7:21"), Seq: seq, Ack: ack, Flags: packet.FlagACK, Options: options, Payload: []byte("data")}.Bytes()
+	}
+	sack := func(lead int, left, right uint32) []byte {
+		b := append(bytes.Repeat([]byte{1}, lead), 5, 10)
+		b = binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(b, left), right)
+		return append(b, make([]byte, (4-len(b)%4)%4)...)
 	}
 	c := conntrack.Conn{Dir: conntrack.Reply, ErrorL3: 28}
-	for name, n := range map[string]int{"whole": 44, "without the checksum": 36, "eight bytes": 28} {
-		e := testpkt.ICMP{Src: addr("192.0.2.99"), Dst: addr("10.77.1.2"), Type: 11, Payload: quoted(1027, 9030)[:n]}
+	for name, tt := range map[string]struct {
+		n          int
+		left, sent []byte // options
+	}{
+		"whole":                {n: 44},
+		"without the checksum": {n: 36},
+		"eight bytes":          {n: 28},
+		"SACK":                 {n: 56, left: sack(2, 9060, 9100), sent: sack(2, 9050, 9090)},
+		"SACK at an odd place": {n: 56, left: sack(1, 9060, 9100), sent: sack(1, 9050, 9090)},
+	} {
+		n := tt.n
+		e := testpkt.ICMP{Src: addr("192.0.2.99"), Dst: addr("10.77.1.2"), Type: 11, Payload: quoted(1027, 9030, tt.left)[:n]}
 		b := e.Bytes()
 		h, _ := packet.Parse(b)
 		if reason := UnadjustQuote(b, &h, &packet.Meta{}, &c, &edits); reason != packet.NotDropped {
@@ -275,7 +290,7 @@ func TestUnadjustQuote(t *testing.T) {
 		if err := testpkt.Verify(b); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
-		if want := quoted(1022, 9020)[:n]; !bytes.Equal(b[28:], want) {
+		if want := quoted(1022, 9020, tt.sent)[:n]; !bytes.Equal(b[28:], want) {
 			t.Errorf("%s: quote % x, want % x", name, b[28:], want)
 		}
 	}
@@ -358,6 +373,8 @@ func FuzzICMPError(f *testing.F) {
 	for _, e := range [][2]string{{"10.77.1.2:40000", "203.0.113.1:8080"}, {"[fd77::2]:40000", "[2001:db8:113::1]:8080"}} {
 		for _, b := range firstPackets(ap(e[0]), ap(e[1]), []byte("seed")) {
 			f.Add(b, uint16(60), uint16(1), uint16(2))
+			f.Add(b, uint16(packet.IPv4Size+12), uint16(1), uint16(2)) // a header of SCTP, whole, and nothing behind it
+			f.Add(b, uint16(packet.IPv6Size+12), uint16(1), uint16(2))
 		}
 	}
 	f.Fuzz(func(t *testing.T, sent []byte, cut, srcID, dstID uint16) {
@@ -403,13 +420,13 @@ func FuzzICMPError(f *testing.F) {
 }
 
 // clearSum takes a transport checksum out of a comparison where there are two ways to write it, or none to update
-// it: SCTP's CRC, and 0 and ffff in sums that were wrong from the start.
+// it: half of one, and 0 and ffff in sums that were wrong from the start.
 func clearSum(h *packet.Headers, b []byte) {
 	off, _ := checksumOffset(h.Proto)
 	at := int(h.L4) + int(off)
 	switch {
-	case h.Proto == packet.ProtoSCTP:
-		clear(b[h.L4+8 : min(len(b), int(h.L4)+12)])
+	case h.Proto == packet.ProtoSCTP && len(b) < int(h.L4)+12: // half a checksum is not updated
+		clear(b[min(len(b), int(h.L4)+8):])
 	case off != 0 && len(b) == at+1: // half a checksum is not updated
 		b[at] = 0
 	case off != 0 && len(b) >= at+2 && b[at] == 0xff && b[at+1] == 0xff:

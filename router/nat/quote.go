@@ -89,3 +89,12 @@ func (q *quote) walk(b []byte, next uint8) bool {
 
 // has reports whether n bytes of the quoted transport header from off on are there.
 func (q *quote) has(off, n int) bool { return !q.later && q.l4+off+n <= q.end }
+
+// length returns how long the transport header and its payload were, of which the quote has the beginning, as the quoted
+// IP header says.
+func (q *quote) length(b []byte) int {
+	if q.family == 4 {
+		return int(binary.BigEndian.Uint16(b[q.l3+2:])) - (q.l4 - q.l3)
+	}
+	return int(binary.BigEndian.Uint16(b[q.l3+4:])) - (q.l4 - q.l3 - packet.IPv6Size)
+}
