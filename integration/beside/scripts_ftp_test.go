@@ -46,6 +46,7 @@ func ftpScripts(tb *table) {
 	ftpOrderScripts(tb)
 	ftpPassiveScripts(tb)
 	ftpServerScripts(tb)
+	ftpStepScripts(tb)
 }
 
 // ftpStreamScripts are about commands as segments carry them.
@@ -127,32 +128,34 @@ func ftpPassiveScripts(tb *table) {
 	passive("227 that nobody asked for", false, "NOOP", `227 Entering Passive Mode ({x,},19,136)\r\n`)
 }
 
+// ftpServer is ftpOpen with the server at a, behind a forward: a goes on at 932, x at 111.
+const ftpServer = `
+	forward tcp 21 a:21
+	h: x:40000 > pub:21 tcp flags=S seq=100
+	s: a:21 > x:40000 tcp flags=SA seq=900 ack=101
+	u: x:40000 > pub:21 tcp flags=A seq=101 ack=901
+	w: a:21 > x:40000 tcp flags=PA seq=901 ack=101 "220 ready\r\n"
+	l: x:40000 > pub:21 tcp flags=PA seq=101 ack=912 "USER ftp\r\n"
+	k: a:21 > x:40000 tcp flags=PA seq=912 ack=111 "230 logged in here\r\n"
+`
+
 // ftpServerScripts have the server inside, and encrypt.
 func ftpServerScripts(tb *table) {
-	const server = `
-		forward tcp 21 a:21
-		h: x:40000 > pub:21 tcp flags=S seq=100
-		s: a:21 > x:40000 tcp flags=SA seq=900 ack=101
-		u: x:40000 > pub:21 tcp flags=A seq=101 ack=901
-		w: a:21 > x:40000 tcp flags=PA seq=901 ack=101 "220 ready\r\n"
-		l: x:40000 > pub:21 tcp flags=PA seq=101 ack=912 "USER ftp\r\n"
-		k: a:21 > x:40000 tcp flags=PA seq=912 ack=111 "230 logged in here\r\n"
-	`
-	tb.add("ftp: a server behind a forward, PASV", false, server+`
+	tb.add("ftp: a server behind a forward, PASV", false, ftpServer+`
 		c: x:40000 > pub:21 tcp flags=PA seq=111 ack=932 "PASV\r\n"
 		r: a:21 > x:40000 tcp flags=PA seq=932 ack=117 "227 Entering Passive Mode ({a,},19,136)\r\n"
 		t: x:41000 > pub:5000 tcp flags=S seq=300
 		t2: a:5000 > x:41000 tcp flags=SA seq=700 ack=301
 		v: x:40000 > pub:21 tcp flags=A seq=117 ack=990`)
-	tb.add("ftp: a server behind a forward, EPSV", false, server+`
+	tb.add("ftp: a server behind a forward, EPSV", false, ftpServer+`
 		c: x:40000 > pub:21 tcp flags=PA seq=111 ack=932 "EPSV\r\n"
 		r: a:21 > x:40000 tcp flags=PA seq=932 ack=117 "229 Entering Extended Passive Mode (|||5000|)\r\n"
 		t: x:41000 > pub:5000 tcp flags=S seq=300`)
-	tb.add("ftp: a server behind a forward, PORT", false, server+`
+	tb.add("ftp: a server behind a forward, PORT", false, ftpServer+`
 		c: x:40000 > pub:21 tcp flags=PA seq=111 ack=932 "PORT {x,},19,136\r\n"
 		t: a:20 > x:5000 tcp flags=S seq=300
 		t2: x:5000 > t.src tcp flags=SA seq=700 ack=301`)
-	tb.add("ftp: a server behind a forward knows its outside address", false, server+`
+	tb.add("ftp: a server behind a forward knows its outside address", false, ftpServer+`
 		c: x:40000 > pub:21 tcp flags=PA seq=111 ack=932 "PASV\r\n"
 		r: a:21 > x:40000 tcp flags=PA seq=932 ack=117 "227 Entering Passive Mode ({pub,},19,136)\r\n"
 		t: x:41000 > pub:5000 tcp flags=S seq=300`)
