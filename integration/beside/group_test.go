@@ -7,6 +7,7 @@ type group struct {
 	sysctls []string // of the kernel
 	mtu     int      // bytes, of wan0; 0: 1500
 	ports   string   // outside ports, 0: all
+	errors  int      // ICMP errors a second that natrouter makes, 0: no limit
 }
 
 var groups = []group{

@@ -49,7 +49,7 @@ out = "wan0"
 source = ["10.77.0.0/24", "fd77::/64"]
 
 [icmp]
-error_rate = 0
+error_rate = %d
 
 [[helper]]
 name = "pptp"
@@ -75,7 +75,7 @@ port = 6667
 // oursConfig is the configuration for a group and the scripts that one router serves, in slot order.
 func oursConfig(g *group, all []script) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, oursText, g.wanMTU())
+	fmt.Fprintf(&b, oursText, g.wanMTU(), g.errors)
 	b.WriteString(g.ours)
 	for i, s := range all {
 		p := newPlace(i, &s)

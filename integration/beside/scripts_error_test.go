@@ -145,6 +145,19 @@ func routerErrorScripts(tb *table) {
 			q: a:5000 > x:80 tcp flags=S seq=100 mss=<mss>
 			s: x:80 > q.src tcp flags=SA seq=900 ack=101 mss=<mss>`, "mss", mss))
 	}
+	for _, v6 := range []bool{false, true} {
+		unreachable, header := "3/1", "40"
+		if v6 {
+			unreachable, header = "1/3", "60"
+		}
+		for name, cut := range map[string]string{"": "", ", without its options": " trim=" + header} {
+			tb.in("mtu", "error: about a SYN whose segment size was lowered"+name, v6, with(`
+				q: a:5000 > x:80 tcp flags=S seq=100 mss=1460 ws=7
+				e: y > q.src icmp type=<t> quote=q<cut>
+				s: x:80 > q.src tcp flags=SA seq=900 ack=101 mss=1460 ws=7
+				f: a > x icmp type=<t> quote=s<cut>`, "t", unreachable, "cut", cut))
+		}
+	}
 	tb.in("mtu", "router: no segment size", false, `q: a:5000 > x:80 tcp flags=S seq=100 ws=7`)
 	tb.in("mtu", "router: an answer that is too big to go back", false, `
 		q: a > x echo id=77 n=1 df len=1372
