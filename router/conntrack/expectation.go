@@ -68,6 +68,7 @@ type Expectation struct {
 	Class     uint8 // below MaxClasses
 	Limit     int   // expectations of this class that its master may have; 0: no limit
 	Lifetime  Time  // ns from Expect on; 0: as long as the master lives
+	Uses      int   // connections that it lets in until it is used up; 0: one
 	Permanent bool  // stays after it was used
 	Inactive  bool  // never matches
 	Helper    uint8 // of the connection, 0: none
@@ -75,8 +76,8 @@ type Expectation struct {
 	NAT       ExpectNAT
 	Deadline  Time // set by Expect; 0: none
 
-	host    hostKey // that the master serves; set by Expect
-	claimed bool    // a connection that it let in is being confirmed
+	host   hostKey // that the master serves; set by Expect
+	claims int     // connections that it let in and that are being confirmed
 }
 
 // target is the part of an expectation that must agree whole.
@@ -145,7 +146,7 @@ func (t *Table) Expect(now Time, e Expectation) (ExpectID, error) {
 	if e.host, ok = x.mark(e.Master); !ok {
 		return 0, ErrNoMaster
 	}
-	e.Class, e.claimed = min(e.Class, MaxClasses-1), false
+	e.Class, e.claims = min(e.Class, MaxClasses-1), 0
 	if e.Tuple.IsGREv1() {
 		e.Mask.SrcID = 0
 	}
@@ -342,7 +343,7 @@ func (x *expectations) match(now Time, tuple *Tuple, m *matched) bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	for _, e := range x.byTarget[tuple.target()] {
-		if e.Inactive || e.claimed || e.Deadline != 0 && e.Deadline <= now || !e.admits(tuple) {
+		if e.Inactive || e.taken() || e.Deadline != 0 && e.Deadline <= now || !e.admits(tuple) {
 			continue
 		}
 		*m = matched{id: e.ID, master: e.Master, helper: e.Helper, srcID: tuple.SrcID, timeouts: e.Timeouts, nat: e.NAT}
@@ -395,10 +396,10 @@ func (x *expectations) claim(id ExpectID) bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	e := x.byID[id]
-	if e == nil || e.claimed {
+	if e == nil || e.taken() {
 		return false
 	}
-	e.claimed = !e.Permanent
+	e.claims++
 	return true
 }
 
@@ -406,14 +407,22 @@ func (x *expectations) claim(id ExpectID) bool {
 func (x *expectations) settle(id ExpectID, used bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	switch e := x.byID[id]; {
-	case e == nil || e.Permanent:
-	case used:
-		x.remove(e)
+	e := x.byID[id]
+	if e == nil {
+		return
+	}
+	e.claims--
+	switch {
+	case !used || e.Permanent:
+	case e.Uses > 1:
+		e.Uses--
 	default:
-		e.claimed = false
+		x.remove(e)
 	}
 }
+
+// taken reports whether connections that are being confirmed have all of what an expectation lets in.
+func (e *Expectation) taken() bool { return !e.Permanent && e.claims >= max(e.Uses, 1) }
 
 // removeMasters removes all expectations of masters that ended. No shard is locked.
 func (x *expectations) removeMasters(ids []Handle) {

@@ -353,6 +353,57 @@ func TestExpectationPermanentAndInactive(t *testing.T) {
 	}
 }
 
+// An expectation of several connections lets in as many, and those that are not confirmed do not count. What is listed says
+// how many are left; renewed, it has its number anew.
+func TestExpectationUses(t *testing.T) {
+	w := newWorld(t, nil)
+	master := w.handshake(nil)
+	e := ftpExpect(master, 5000)
+	var last byte
+	child := func() []byte {
+		last++
+		b := syn(dataSYN, 5000)
+		b[21] = last
+		return b
+	}
+	for uses, lets := range map[int]int{0: 1, 1: 1, 3: 3} {
+		e.Uses = uses
+		id := w.expect(e)
+		for i := range lets {
+			if got, ok := w.t.Expectation(w.now, id); !ok || max(got.Uses, 1) != lets-i {
+				t.Errorf("of %d after %d: %d are left, %v", lets, i, got.Uses, ok)
+			}
+			w.pass(child())
+			w.want(InfoRelated, Expected)
+		}
+		w.pass(child())
+		w.want(InfoNew, Confirmed)
+		if w.t.expect.waiting() {
+			t.Errorf("of %d: something is left", lets)
+		}
+	}
+	e.Uses = 2
+	first := w.expect(e)
+	for range 2 { // at once, as on two lanes: both are let in, a third is not
+		if !w.t.expect.claim(first) {
+			t.Error("not let in")
+		}
+	}
+	if w.t.expect.claim(first) {
+		t.Error("a third was let in")
+	}
+	w.t.expect.settle(first, false)
+	w.t.expect.settle(first, true)
+	if got, ok := w.t.Expectation(w.now, first); !ok || got.Uses != 1 {
+		t.Errorf("%+v, %v: one is left", got, ok)
+	}
+	e.Uses = 3
+	again := w.expect(e)
+	if got, ok := w.t.Expectation(w.now, again); !ok || got.Uses != 3 || len(w.t.Expectations(w.now, master)) != 1 {
+		t.Errorf("renewed: %+v, %v", got, ok)
+	}
+}
+
 // TestExpectationFollowsItsMaster: the child leaves with the addresses with which its master's packets leave.
 func TestExpectationFollowsItsMaster(t *testing.T) {
 	w := newWorld(t, nil)
