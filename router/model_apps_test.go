@@ -281,20 +281,30 @@ func (*modelIRCServer) speak(h *modelHosts, s *modelSpeaker) {
 	s.say([]string{":s 001 me :hi\r\n", "PING :s\r\n", "PRIVMSG me :\x01DCC SEND f 172818434 6000 1\x01\r\n"}[h.pick(3)])
 }
 
-// transfer is a request of TFTP, or what a server or client sends in answer to the last one that arrived.
+// transfer is a request of TFTP, or what a server or client sends in answer to the last one that arrived. Servers are outside,
+// or inside behind a port forward.
 func (h *modelHosts) transfer() {
+	h.ipID++
 	if n := len(h.requests); n > 0 && h.pick(3) > 0 {
-		r := h.requests[h.pick(n)] // where it came from, and where to
-		at := []uint16{69, 3000, 3001}[h.pick(3)]
-		h.send(r[1].Addr(), testpkt.UDP{Src: port(r[1].Addr(), at), Dst: r[0], Payload: []byte("\x00\x03\x00\x01data"), ID: h.ipID, DF: true}.Bytes())
+		r := h.requests[max(0, n-1-h.pick(4))] // where it came from, and where to
+		at := []uint16{69, 69, 3000, 3001}[h.pick(4)]
+		text := []string{
+			"\x00\x03\x00\x01data", "\x00\x03\x00\x01data", "\x00\x05\x00\x01none\x00", "\x00\x05\x00\x01none\x00", "\x00\x04\x00\x00", "\x00\x06tsize\x009\x00",
+			"\x00\x03\x00\x02data", "\x00\x04\x00\x01", "\x00\x01file\x00octet\x00", "\x00",
+		}[h.pick(10)]
+		h.send(r[1].Addr(), testpkt.UDP{Src: port(r[1].Addr(), at), Dst: r[0], Payload: []byte(text), ID: h.ipID, DF: true}.Bytes())
 		return
 	}
-	src := port(h.oneOf(modelInside), []uint16{2000, 2001, 700}[h.pick(3)])
+	src, at := h.oneOf(modelInside), []uint16{2000, 2001, 700, 69}[h.pick(4)]
+	dst := h.oneOf(neighbours(modelOutside, src))
+	if h.pick(3) == 0 {
+		src = h.oneOf(slices.Concat(modelOutside, modelInside))
+		dst = h.public.of(src)
+	}
 	text := []string{
-		"\x00\x01file\x00octet\x00", "\x00\x02file\x00NetASCII\x00", "\x00\x01file\x00octet\x00blksize\x001400\x00tsize\x000\x00",
+		"\x00\x01file\x00octet\x00", "\x00\x01file\x00octet\x00", "\x00\x02file\x00NetASCII\x00", "\x00\x01other\x00octet\x00blksize\x001400\x00tsize\x000\x00",
 		"\x00\x01file\x00mail\x00", "\x00\x01file\x00octet", "\x00\x01\x00octet\x00", "\x00\x01file\x00octet\x00a\x001\x00A\x002\x00", "\x00\x03\x00\x01x",
-	}[h.pick(8)]
-	h.ipID++
-	dst := port(h.oneOf(neighbours(modelOutside, src.Addr())), 69)
-	h.send(src.Addr(), testpkt.UDP{Src: src, Dst: dst, Payload: []byte(text), ID: h.ipID, DF: true}.Bytes())
+		"\x00\x01file", "\x00\x01" + strings.Repeat("f", 600) + "\x00octet\x00", "\x00\x01file\x00image\x00\xff\xff", "\x00\x05\x00\x00gone\x00",
+	}[h.pick(13)]
+	h.send(src, testpkt.UDP{Src: port(src, at), Dst: port(dst, 69), Payload: []byte(text), ID: h.ipID, DF: true}.Bytes())
 }

@@ -228,10 +228,10 @@ func (h *modelHosts) deliver(side plain.Side, b []byte) {
 	switch {
 	case l.Proto == packet.ProtoICMP && b[l.L4] != 0 && b[l.L4] != 8, l.Proto == packet.ProtoICMPv6 && b[l.L4] < 128:
 		h.errors++
+	case l.Proto == packet.ProtoUDP && dst.Port() == 69 && len(b) > l.Payload+1 && (b[l.Payload+1] == 1 || b[l.Payload+1] == 2):
+		h.requests = append(h.requests, [2]netip.AddrPort{src, dst})
 	case l.Proto == packet.ProtoUDP && side == plain.Outside && dst.Port() != 69 && !slices.Contains(h.endpoints, src):
 		h.endpoints = append(h.endpoints, src)
-	case l.Proto == packet.ProtoUDP && dst.Port() == 69:
-		h.requests = append(h.requests, [2]netip.AddrPort{src, dst})
 	case l.Proto == packet.ProtoGRE:
 		h.data++
 	case l.Proto == packet.ProtoTCP:

@@ -198,11 +198,13 @@ func modelNetwork(t testing.TB, cfg Config, caps tun.Caps) *network {
 	return n
 }
 
-// modelHelp gives helpers to both, and an FTP server inside to each family.
+// modelHelp gives helpers to both, and servers of FTP and TFTP inside to each family.
 func modelHelp(cfg *Config, all *plain.Config, public modelPublic) {
-	for _, to := range []netip.AddrPort{port(client4, 21), port(client6, 21)} {
-		all.Forwards = append(all.Forwards, plain.Forward{Proto: int(packet.ProtoTCP), Port: 21, To: to})
-		cfg.NAT = append(cfg.NAT, modelForwardAt(packet.ProtoTCP, 21, public.of(to.Addr()), to))
+	for _, to := range []netip.Addr{client4, client6} {
+		all.Forwards = append(all.Forwards, plain.Forward{Proto: int(packet.ProtoTCP), Port: 21, To: port(to, 21)},
+			plain.Forward{Proto: int(packet.ProtoUDP), Port: 69, To: port(to, 69)})
+		cfg.NAT = append(cfg.NAT, modelForwardAt(packet.ProtoTCP, 21, public.of(to), port(to, 21)),
+			modelForwardAt(packet.ProtoUDP, 69, public.of(to), port(to, 69)))
 	}
 	for _, h := range []plain.Help{{Name: "ftp", Proto: 6, Port: 21}, {Name: "irc", Proto: 6, Port: 6667}, {Name: "pptp", Proto: 6, Port: 1723}, {Name: "tftp", Proto: 17, Port: 69}} {
 		all.Helps = append(all.Helps, h)
@@ -428,7 +430,7 @@ func (m *modelRun) compare() {
 	awaited := 0
 	for _, e := range m.n.r.table.Expectations(m.n.r.now(), 0) {
 		if e.Tuple.Proto != packet.ProtoGRE { // that of a call is always awaited while it has none
-			awaited++
+			awaited += max(e.Uses, 1)
 		}
 	}
 	if want := m.model.Awaited(); awaited != want {

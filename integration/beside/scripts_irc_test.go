@@ -20,6 +20,10 @@ func ircScripts(tb *table) {
 	}
 	offer("SEND", `PRIVMSG bob :\x01DCC SEND f {a#} 5000 1024\x01\r\n`)
 	offer("CHAT", `PRIVMSG bob :\x01DCC CHAT chat {a#} 5000\x01\r\n`)
+	offer("SSEND", `PRIVMSG bob :\x01DCC SSEND f {a#} 5000 1024\x01\r\n`)
+	offer("SCHAT", `PRIVMSG bob :\x01DCC SCHAT chat {a#} 5000\x01\r\n`)
+	offer("TSEND", `PRIVMSG bob :\x01DCC TSEND f {a#} 5000 1024\x01\r\n`)
+	offer("RECV", `PRIVMSG bob :\x01DCC RECV f {a#} 5000 0\x01\r\n`)
 	offer("SEND in a notice", `NOTICE bob :\x01DCC SEND f {a#} 5000 1024\x01\r\n`)
 	offer("an offer of another host", `PRIVMSG bob :\x01DCC SEND f {b#} 5000 1024\x01\r\n`)
 	offer("an offer of the outside address", `PRIVMSG bob :\x01DCC SEND f {pub#} 5000 1024\x01\r\n`)

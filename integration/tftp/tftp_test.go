@@ -118,35 +118,74 @@ func file(t *testing.T, dir, name string, seed uint64) []byte {
 	return b
 }
 
-// client runs tftp with commands, and gives up soon.
-func client(t *testing.T, n *netlab.Namespace, to netip.Addr, commands ...string) string {
+// client runs tftp with commands, and gives up soon. It sends from a port of a range.
+func client(t *testing.T, n *netlab.Namespace, to netip.Addr, ports string, commands ...string) string {
 	t.Helper()
-	cmd := exec.Command(lab.NeedTool(t, "tftp"), "-m", "octet", to.String())
+	cmd := exec.Command(lab.NeedTool(t, "tftp"), "-m", "octet", "-R", ports, to.String())
 	commands = append([]string{"rexmt 1", "timeout 3"}, commands...)
 	cmd.Stdin = strings.NewReader(strings.Join(commands, "\n") + "\n")
 	out, _ := lab.RunIn(t, n, cmd) // its exit code says nothing
 	return out
 }
 
-// transfer has a client fetch a file, and says whether it came over. If so, another one fetches it, sends one, and
-// fetches a second, all from one port: these must come over too.
+// Ports that clients send from: any, and that of boot loaders.
+const (
+	anyPort  = "30000:50000"
+	bootPort = "69:69"
+)
+
+// transfer has a client fetch a file, and says whether it came over. If so, others fetch it, send one, and fetch a second,
+// all from one port, one of them from port 69: these must come over too.
 func transfer(t *testing.T, n *netlab.Namespace, to netip.Addr, s server) bool {
 	t.Helper()
 	dir := t.TempDir()
 	first, second, sent := file(t, s.dir, "first", 1), file(t, s.dir, "second", 2), file(t, dir, "sent", 3)
 	at := func(name string) string { return filepath.Join(dir, name) }
-	try := client(t, n, to, "get first "+at("first"))
+	try := client(t, n, to, anyPort, "get first "+at("first"))
 	if !same(t, at("first"), first) {
 		t.Logf("get: %s", try)
 		return false
 	}
-	lab.Must(t, os.Remove(at("first")))
-	out := client(t, n, to, "get first "+at("first"), "put "+at("sent")+" sent", "get second "+at("second"))
-	if same(t, at("first"), first) && same(t, filepath.Join(s.dir, "sent"), sent) && same(t, at("second"), second) {
-		return true
+	for _, ports := range []string{anyPort, bootPort} {
+		lab.Must(t, os.Remove(at("first")))
+		out := client(t, n, to, ports, "get first "+at("first"), "put "+at("sent")+" sent", "get second "+at("second"))
+		if !same(t, at("first"), first) || !same(t, filepath.Join(s.dir, "sent"), sent) || !same(t, at("second"), second) {
+			t.Errorf("of three transfers from port %s some did not come over: %s", ports, out)
+		}
+		lab.Must(t, os.Remove(at("second")))
+		lab.Must(t, os.Truncate(filepath.Join(s.dir, "sent"), 0))
 	}
-	t.Errorf("of three transfers from one port some did not come over: %s", out)
-	return false
+	odd(t, n, to)
+	return true
+}
+
+// odd has requests sent that are not written as the standards have it, each from a port of its own. The server answers all,
+// most of them by an error, and from another port.
+func odd(t *testing.T, n *netlab.Namespace, to netip.Addr) {
+	t.Helper()
+	here := netip.IPv4Unspecified()
+	if to.Is6() {
+		here = netip.IPv6Unspecified()
+	}
+	for _, request := range oddRequests {
+		c, err := n.ListenPacket("udp", netip.AddrPortFrom(here, 0))
+		lab.Must(t, err)
+		_, err = c.WriteTo([]byte(request), net.UDPAddrFromAddrPort(netip.AddrPortFrom(to, port)))
+		lab.Must(t, err)
+		lab.Must(t, c.SetReadDeadline(time.Now().Add(lab.ToolTimeout)))
+		answer := make([]byte, 600)
+		size, from, err := c.ReadFrom(answer)
+		lab.Must(t, c.Close())
+		if err != nil || size < 4 || from.(*net.UDPAddr).Port == port {
+			t.Errorf("%.40q: the answer is %q from %v: %v", request, answer[:size], from, err)
+		}
+	}
+}
+
+// oddRequests are what in.tftpd answers.
+var oddRequests = []string{
+	"\x00\x01absent\x00octet", "\x00\x01absent\x00octet\x00\xff\xff", "\x00\x01absent\x00", "\x00\x01absent\x00image\x00", "\x00\x01absent\x00oCtEt\x00",
+	"\x00\x01absent\x00octet\x00tsize\x00", "\x00\x01absent\x00octet\x00tsize\x000\x00tsize\x000\x00", "\x00\x01" + strings.Repeat("n", 600) + "\x00octet\x00",
 }
 
 // same reports whether a file is there and has these bytes.
@@ -159,8 +198,8 @@ func same(t *testing.T, path string, want []byte) bool {
 	return bytes.Equal(got, want)
 }
 
-// transfers is how many transfer makes.
-const transfers = 4
+// transfers is how many transfer makes, and requests that get an answer.
+var transfers = 1 + 2*3 + len(oddRequests)
 
 // both runs a test with the helper's rule and without.
 func both(t *testing.T, rules string, run func(t *testing.T, l *lab.Lab, helped bool)) {

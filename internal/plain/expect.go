@@ -17,6 +17,7 @@ type expectation struct {
 	leads    netip.AddrPort // where it goes
 	holds    *mapping       // that stands for it, nil: none
 	deadline time.Duration
+	uses     int // connections that it lets in yet; 0: one
 }
 
 // await adds an expectation. The same again of one master is renewed; false: another one awaits the same packets.
@@ -53,6 +54,15 @@ const awaited = 5 * time.Minute
 // withdraw ends what a connection awaits.
 func (r *Router) withdraw(master *conn) {
 	r.awaits = slices.DeleteFunc(r.awaits, func(e *expectation) bool { return e.master == master })
+}
+
+// used ends an expectation that let in as many connections as it may.
+func (r *Router) used(e *expectation) {
+	if e != nil && e.uses > 1 {
+		e.uses--
+		return
+	}
+	r.awaits = slices.DeleteFunc(r.awaits, func(o *expectation) bool { return o == e })
 }
 
 // takes is the expectation of a first packet. Only a SYN begins a connection of TCP.
@@ -94,7 +104,10 @@ func (r *Router) reserve(master *conn, outside netip.Addr, inside netip.AddrPort
 }
 
 // Awaited returns how many connections of TCP and UDP are awaited.
-func (r *Router) Awaited() int {
+func (r *Router) Awaited() (n int) {
 	r.expire()
-	return len(r.awaits)
+	for _, e := range r.awaits {
+		n += max(e.uses, 1)
+	}
+	return n
 }

@@ -114,15 +114,24 @@ func TestIRCOffers(t *testing.T) {
 	}
 }
 
-// TestTFTPRequests: what asks for a file.
-func TestTFTPRequests(t *testing.T) {
+// TestTFTP: what asks for a file, and what answers that.
+func TestTFTP(t *testing.T) {
 	for text, want := range map[string]bool{
-		"\x00\x01boot.img\x00octet\x00": true, "\x00\x02\xe9\x00NETASCII\x00": true, "\x00\x02f\x00mail\x00": true, "\x00\x01f\x00mail\x00": false,
-		"\x00\x01f\x00octet\x00blksize\x001400\x00tsize\x00\x00": true, "\x00\x01f\x00octet\x00a\x001\x00A\x002\x00": false, "\x00\x01f\x00octet": false,
-		"\x00\x01\x00octet\x00": false, "\x00\x03\x00\x01x": false, "\x00\x01f\nx\x00octet\x00": false, "\x00\x01" + strings.Repeat("f", 510) + "\x00octet\x00": false,
+		"\x00\x01boot.img\x00octet\x00": true, "\x00\x02\xe9\x00NETASCII\x00": true, "\x00\x01f\x00binary\x00": true, "\x00\x01f\x00octet": true,
+		"\x00\x01f\x00octet\x00a\x001\x00A\x002\x00": true, "\x00\x01f\x00octet\x00a\x00": true, "\x00\x01f\x00octet\x00\xff\x00\x01": true, "\x00\x02f\x00": true,
+		"\x00\x01" + strings.Repeat("f", 510) + "\x00octet\x00": true, "\x00\x01f": false, "\x00\x01\x00octet\x00": false, "\x00\x03\x00\x01x": false,
+		"\x00\x01f\nx\x00octet\x00": false, "x\x00\x01f\x00octet\x00": false,
 	} {
-		if got := asksForFile([]byte(text)); got != want {
-			t.Errorf("%q: %t, want %t", text, got, want)
+		if got := tftpRequest.MatchString(latin([]byte(text))); got != want {
+			t.Errorf("%q asks: %t, want %t", text, got, want)
+		}
+	}
+	for text, want := range map[string]bool{
+		"\x00\x05\x00\x01none\x00": true, "\x00\x06a\x001\x00": true, "\x00\x03\x00\x01": true, "\x00\x04\x00\x00": true, "\x00\x03\x00\x02x": false,
+		"\x00\x03\x01\x01x": false, "\x00\x04\x00\x01": false, "\x00\x01f\x00octet\x00": false, "\x05": false, "": false,
+	} {
+		if got := tftpAnswer.MatchString(latin([]byte(text))); got != want {
+			t.Errorf("%q answers: %t, want %t", text, got, want)
 		}
 	}
 }

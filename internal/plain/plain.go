@@ -92,6 +92,7 @@ type conn struct {
 	control *control // of TCP with a helper
 	master  *conn    // that announced it
 	awaited *expectation
+	asks    asks // of TFTP
 }
 
 // leaves is what packets of a direction carry when they leave.
@@ -138,7 +139,7 @@ func (r *Router) Step(in Side, b []byte, size int, out [2][][]byte) error {
 	}
 	if fresh && p.ttl > 1 && !r.tooBig(r.egress(c, dir), p) {
 		r.conns = append(r.conns, c)
-		r.awaits = slices.DeleteFunc(r.awaits, func(e *expectation) bool { return e == c.awaited })
+		r.used(c.awaited)
 	}
 	if c.tcp.gone {
 		r.end(func(o *conn) bool { return o == c })

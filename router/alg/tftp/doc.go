@@ -5,5 +5,5 @@
 // # Limits
 //
 // The answer must come from the address that was asked: multicast transfers (RFC 2090) and servers that answer from
-// another address are not helped. A request that is not written as the standards have it passes and opens nothing.
+// another address are not helped. A request without a whole file name passes and opens nothing.
 package tftp

@@ -106,6 +106,44 @@ var transfers = map[string]struct {
 		{"10.77.1.50:3000", "203.0.113.1:2000", data, "203.0.113.1:3000>10.77.1.2:2000"},
 		{"10.77.1.2:2000", "203.0.113.1:3000", ack, "203.0.113.1:2000>10.77.1.50:3000"},
 	}, -1, ""},
+	"client inside on a privileged port": {[]nat.Rule{masquerade()}, []step{
+		{"10.77.1.2:69", "198.51.100.7:69", rrq, "203.0.113.1:69>198.51.100.7:69"},
+		{"198.51.100.7:3000", "203.0.113.1:69", data, "198.51.100.7:3000>10.77.1.2:69"},
+		{"10.77.1.2:69", "198.51.100.7:3000", ack, "203.0.113.1:69>198.51.100.7:3000"},
+		{"198.51.100.7:3000", "203.0.113.1:69", data, "198.51.100.7:3000>10.77.1.2:69"},
+	}, 1, "no-mapping"},
+	"client inside on a privileged port, IPv6": {[]nat.Rule{masquerade()}, []step{
+		{"[fd77::2]:69", "[2001:db8::7]:69", rrq, "[2001:db8:113::1]:69>[2001:db8::7]:69"},
+		{"[2001:db8::7]:3000", "[2001:db8:113::1]:69", data, "[2001:db8::7]:3000>[fd77::2]:69"},
+		{"[fd77::2]:69", "[2001:db8::7]:3000", ack, "[2001:db8:113::1]:69>[2001:db8::7]:3000"},
+	}, 1, "no-mapping"},
+	"server inside, client on a privileged port": {[]nat.Rule{forward("203.0.113.1:69", "10.77.1.50:69")}, []step{
+		{"198.51.100.7:69", "203.0.113.1:69", rrq, "198.51.100.7:69>10.77.1.50:69"},
+		{"10.77.1.50:3000", "198.51.100.7:69", data, "203.0.113.1:3000>198.51.100.7:69"},
+		{"198.51.100.7:69", "203.0.113.1:3000", ack, "198.51.100.7:69>10.77.1.50:3000"},
+	}, 1, "10.77.1.50:3000>198.51.100.7:69"},
+	"server inside, client on a privileged port, IPv6": {[]nat.Rule{forward("[2001:db8:113::1]:69", "[fd77::50]:69")}, []step{
+		{"[2001:db8::7]:69", "[2001:db8:113::1]:69", rrq, "[2001:db8::7]:69>[fd77::50]:69"},
+		{"[fd77::50]:3000", "[2001:db8::7]:69", data, "[2001:db8:113::1]:3000>[2001:db8::7]:69"},
+		{"[2001:db8::7]:69", "[2001:db8:113::1]:3000", ack, "[2001:db8::7]:69>[fd77::50]:3000"},
+	}, 1, "[fd77::50]:3000>[2001:db8::7]:69"},
+	"routed, client on a privileged port": {nil, []step{
+		{"[fd77::2]:69", "[2001:db8::7]:69", rrq, "[fd77::2]:69>[2001:db8::7]:69"},
+		{"[2001:db8::7]:3000", "[fd77::2]:69", data, "[2001:db8::7]:3000>[fd77::2]:69"},
+	}, 1, "filtered"},
+	"two requests from one port": {[]nat.Rule{masquerade()}, []step{
+		{"10.77.1.2:2000", "198.51.100.7:69", rrq, "203.0.113.1:2000>198.51.100.7:69"},
+		{"10.77.1.2:2000", "198.51.100.7:69", wrq, "203.0.113.1:2000>198.51.100.7:69"},
+		{"198.51.100.7:3000", "203.0.113.1:2000", "\x00\x05\x00\x01none\x00", "198.51.100.7:3000>10.77.1.2:2000"},
+		{"198.51.100.7:3001", "203.0.113.1:2000", "\x00\x06blksize\x001428\x00", "198.51.100.7:3001>10.77.1.2:2000"},
+		{"198.51.100.7:3002", "203.0.113.1:2000", data, "no-mapping"},
+	}, 2, "no-mapping"},
+	"two requests from one port, IPv6, server inside": {[]nat.Rule{forward("[2001:db8:113::1]:69", "[fd77::50]:69")}, []step{
+		{"[2001:db8::7]:2000", "[2001:db8:113::1]:69", rrq, "[2001:db8::7]:2000>[fd77::50]:69"},
+		{"[2001:db8::7]:2000", "[2001:db8:113::1]:69", wrq, "[2001:db8::7]:2000>[fd77::50]:69"},
+		{"[fd77::50]:69", "[2001:db8::7]:2000", "\x00\x05\x00\x01none\x00", "[2001:db8:113::1]:69>[2001:db8::7]:2000"},
+		{"[fd77::50]:3001", "[2001:db8::7]:2000", data, "[2001:db8:113::1]:3001>[2001:db8::7]:2000"},
+	}, 3, "[fd77::50]:3001>[2001:db8::7]:2000"},
 	"routed": {nil, []step{
 		{"[fd77::2]:2000", "[2001:db8::7]:69", rrq, "[fd77::2]:2000>[2001:db8::7]:69"},
 		{"[2001:db8::7]:3000", "[fd77::2]:2000", data, "[2001:db8::7]:3000>[fd77::2]:2000"},
@@ -143,6 +181,40 @@ func TestSamePort(t *testing.T) {
 		outside, _, _ := strings.Cut(w.send(client, "198.51.100.7:69", rrq), ">")
 		if got := w.send("198.51.100.7:3000", outside, data); got != "198.51.100.7:3000>"+client {
 			t.Errorf("the answer to %s went %s", client, got)
+		}
+	}
+}
+
+// Two clients that send from port 69 have two ports outside, and neither is that of a forward.
+func TestSamePrivilegedPort(t *testing.T) {
+	w := newWorld(t, true, masquerade(), forward("203.0.113.1:69", "10.77.1.50:69"))
+	seen := map[uint16]bool{69: true}
+	for _, client := range []string{"10.77.1.2:69", "10.77.1.3:69"} {
+		outside, _, _ := strings.Cut(w.send(client, "198.51.100.7:69", rrq), ">")
+		if port := netip.MustParseAddrPort(outside).Port(); seen[port] || port >= 1024 {
+			t.Errorf("%s asks from port %d", client, port)
+		} else {
+			seen[port] = true
+		}
+		if got := w.send("198.51.100.7:3000", outside, data); got != "198.51.100.7:3000>"+client {
+			t.Errorf("the answer to %s went %s", client, got)
+		}
+	}
+}
+
+// However a request is written, what the server makes of it comes back, if only an error.
+func TestEveryRequestIsAnswered(t *testing.T) {
+	for name, tt := range requests {
+		w := newWorld(t, true, masquerade())
+		if got := w.send("10.77.1.2:2000", "198.51.100.7:69", tt.in); got != "203.0.113.1:2000>198.51.100.7:69" {
+			t.Errorf("%s: went %s", name, got)
+		}
+		want := "no-mapping"
+		if tt.want == request {
+			want = "198.51.100.7:3000>10.77.1.2:2000"
+		}
+		if got := w.send("198.51.100.7:3000", "203.0.113.1:2000", "\x00\x05\x00\x04what?\x00"); got != want {
+			t.Errorf("%s: the answer went %s, want %s", name, got, want)
 		}
 	}
 }
@@ -188,10 +260,9 @@ func TestNotOpened(t *testing.T) {
 		src, dst, payload string
 		counter           string
 	}{
-		"no request":           {"10.77.1.2:2000", "198.51.100.7:69", ack, ""},
-		"a malformed request":  {"10.77.1.2:2000", "198.51.100.7:69", rrq[:len(rrq)-1], "malformed"},
-		"to a privileged port": {"10.77.1.2:1023", "198.51.100.7:69", rrq, "refused-port"},
-		"to another port":      {"10.77.1.2:2000", "198.51.100.7:70", rrq, ""},
+		"no request":          {"10.77.1.2:2000", "198.51.100.7:69", ack, ""},
+		"a malformed request": {"10.77.1.2:2000", "198.51.100.7:69", "\x00\x01boot.img", "malformed"},
+		"to another port":     {"10.77.1.2:2000", "198.51.100.7:70", rrq, ""},
 	} {
 		w := newWorld(t, true, masquerade())
 		p := testpkt.UDP{Src: netip.MustParseAddrPort(tt.src), Dst: netip.MustParseAddrPort(tt.dst), Payload: []byte(tt.payload)}
@@ -208,7 +279,7 @@ func TestNotOpened(t *testing.T) {
 	}
 }
 
-// The life of what is awaited: one for a client's port, renewed when it asks again, gone when the server answers from
+// The life of what is awaited: one for a client's port, renewed when it asks again, gone when the server answers all from
 // the port that was asked, and after its time.
 func TestAwaited(t *testing.T) {
 	w := newWorld(t, true, masquerade())
@@ -228,8 +299,13 @@ func TestAwaited(t *testing.T) {
 	want("asked again", answer)
 	w.send(client, server, wrq)
 	want("another file", answer)
-	w.send(server, "203.0.113.1:2000", "\x00\x05\x00\x02Access violation\x00")
-	want("answered from the port that was asked")
+	refusal := "\x00\x05\x00\x02Access violation\x00"
+	for range 2 { // the first request was sent twice: both may be about that
+		w.send(server, "203.0.113.1:2000", refusal)
+		want("one answered from the port that was asked", answer)
+	}
+	w.send(server, "203.0.113.1:2000", refusal)
+	want("all answered from the port that was asked")
 	w.send(server, "203.0.113.1:2000", data)
 	want("and again")
 	w.send(client, server, rrq)
@@ -246,6 +322,109 @@ func TestAwaited(t *testing.T) {
 	want("taken off, still awaited", answer)
 	w.Table.Delete(w.Now, w.Last.ID)
 	want("connection ended")
+}
+
+// asks and answers of one client's port and one server, and how many answers from other ports are awaited then: sent is
+// what the client sends to port 69, from is what comes from there, at is what comes from a port of the server's own.
+var outstanding = map[string][]struct {
+	sent, from string
+	at         uint16
+	want       int
+}{
+	"an error ends the one request": {
+		{sent: rrq, want: 1}, {from: "\x00\x05\x00\x01\x00"},
+	},
+	"an error ends one of two": {
+		{sent: rrq, want: 1}, {sent: wrq, want: 2}, {from: "\x00\x05\x00\x01\x00", want: 1}, {at: 3000},
+	},
+	"two errors end two": {
+		{sent: rrq, want: 1}, {sent: wrq, want: 2}, {from: "\x00\x05\x00\x01\x00", want: 1}, {from: "\x00\x05\x00\x01\x00"},
+	},
+	"an error to what was sent again ends it": {
+		{sent: rrq, want: 1}, {sent: rrq, want: 1}, {from: "\x00\x05\x00\x01\x00"},
+	},
+	"the second error to what was sent again does not end the other": {
+		{sent: rrq, want: 1}, {sent: rrq, want: 1}, {sent: wrq, want: 2}, {from: "\x00\x05\x00\x01\x00", want: 2},
+		{from: "\x00\x05\x00\x01\x00", want: 1}, {at: 3000},
+	},
+	"an error from a port of the server's own is an answer as any other": {
+		{sent: rrq, want: 1}, {sent: wrq, want: 2}, {at: 3000, want: 1}, {from: "\x00\x05\x00\x01\x00"},
+	},
+	"what was sent again before the answer is awaited once": {
+		{sent: rrq, want: 1}, {sent: rrq, want: 1}, {at: 3000},
+	},
+	"what is sent again after the answer is awaited again": {
+		{sent: rrq, want: 1}, {at: 3000}, {sent: rrq, want: 1}, {at: 3001},
+	},
+	"of two, one answered, one sent again": {
+		{sent: rrq, want: 1}, {sent: wrq, want: 2}, {at: 3000, want: 1}, {sent: wrq, want: 2}, {at: 3001, want: 1}, {at: 3002},
+	},
+	"an error after all were answered": {
+		{sent: rrq, want: 1}, {at: 3000}, {from: "\x00\x05\x00\x01\x00"}, {sent: wrq, want: 1},
+	},
+	"the first block from the port that was asked": {{sent: rrq, want: 1}, {from: "\x00\x03\x00\x01x"}},
+	"leave to write from the port that was asked":  {{sent: wrq, want: 1}, {from: "\x00\x04\x00\x00"}},
+	"options from the port that was asked":         {{sent: wrq, want: 1}, {from: "\x00\x06blksize\x001428\x00"}},
+	"a transfer that goes on from the port that was asked answers nothing": {
+		{sent: rrq, want: 1}, {from: "\x00\x03\x00\x01x"}, {sent: wrq, want: 1}, {from: "\x00\x03\x00\x02x", want: 1},
+		{from: "\x00\x04\x00\x01", want: 1}, {at: 3000},
+	},
+	"what is no answer": {{sent: rrq, want: 1}, {from: "", want: 1}, {from: rrq, want: 1}, {from: "\x00\x09\x00\x01", want: 1}, {at: 3000}},
+	"a malformed request between two": {
+		{sent: rrq, want: 1}, {sent: "\x00\x01boot", want: 1}, {sent: wrq, want: 2}, {at: 3000, want: 1}, {at: 3001},
+	},
+	"more than may wait": {
+		{sent: "\x00\x011\x00", want: 1}, {sent: "\x00\x012\x00", want: 2}, {sent: "\x00\x013\x00", want: 3}, {sent: "\x00\x014\x00", want: 4},
+		{sent: "\x00\x015\x00", want: 5}, {sent: "\x00\x016\x00", want: 6}, {sent: "\x00\x017\x00", want: 7}, {sent: "\x00\x018\x00", want: 8},
+		{sent: "\x00\x019\x00", want: 8}, {at: 3000, want: 7},
+	},
+}
+
+func TestOutstanding(t *testing.T) {
+	for name, steps := range outstanding {
+		w := newWorld(t, true, masquerade())
+		for i, s := range steps {
+			where, want := "", "198.51.100.7:69>10.77.1.2:2000"
+			switch {
+			case s.sent != "":
+				where, want = w.send("10.77.1.2:2000", "198.51.100.7:69", s.sent), "203.0.113.1:2000>198.51.100.7:69"
+			case s.at != 0:
+				where, want = w.send(endpoint("198.51.100.7", s.at).String(), "203.0.113.1:2000", data), endpoint("198.51.100.7", s.at).String()+">10.77.1.2:2000"
+			default:
+				where = w.send("198.51.100.7:69", "203.0.113.1:2000", s.from)
+			}
+			if where != want {
+				t.Errorf("%s: step %d went %s, want %s", name, i, where, want)
+			}
+			n := 0
+			for _, e := range w.Table.Expectations(w.Now, 0) {
+				n += e.Uses
+			}
+			if n != s.want {
+				t.Errorf("%s: after step %d %d answers are awaited, want %d", name, i, n, s.want)
+			}
+		}
+		if got := w.send("198.51.100.7:4000", "203.0.113.1:2000", data); steps[len(steps)-1].want == 0 && got != "no-mapping" {
+			t.Errorf("%s: an answer too many went %s", name, got)
+		}
+	}
+}
+
+// An answer from the port that was asked does not make the others' time longer.
+func TestAnswerKeepsTime(t *testing.T) {
+	w := newWorld(t, true, masquerade())
+	w.send("10.77.1.2:2000", "198.51.100.7:69", rrq)
+	w.send("10.77.1.2:2000", "198.51.100.7:69", wrq)
+	w.Advance(lifetime - time.Second)
+	w.send("10.77.1.2:2000", "198.51.100.7:69", ack) // the connection lives on
+	w.send("198.51.100.7:69", "203.0.113.1:2000", "\x00\x05\x00\x01\x00")
+	if got := w.Expectations(); len(got) != 1 {
+		t.Errorf("awaited: %v", got)
+	}
+	w.Advance(time.Second)
+	if got := w.Expectations(); len(got) != 0 {
+		t.Errorf("awaited: %v", got)
+	}
 }
 
 // A transfer goes on after the connection that asked for it has ended.
@@ -313,7 +492,7 @@ func TestConfigure(t *testing.T) {
 func TestAllocs(t *testing.T) {
 	var a asked
 	packets := [][]byte{[]byte(data), []byte(ack), nil}
-	whole := []byte("\x00\x01a\x00octet\x00" + options(maxOptions))
+	whole := []byte("\x00\x01a\x00octet\x00" + options(16))
 	if n := testing.AllocsPerRun(100, func() {
 		for dir := range conntrack.Direction(2) {
 			for _, b := range packets {

@@ -5,15 +5,14 @@ import (
 	"encoding/binary"
 )
 
-// Opcodes of requests (RFC 1350, section 5). All others belong to a transfer.
+// Opcodes (RFC 1350, section 5; RFC 2347).
 const (
 	opRead  = 1
 	opWrite = 2
-)
-
-const (
-	maxRequest = 512 // bytes (RFC 2347, "Packet Formats")
-	maxOptions = 16  // of a request; four are in use (RFC 2348, RFC 2349, RFC 7440), others are vendors'
+	opData  = 3
+	opAck   = 4
+	opError = 5
+	opOAck  = 6
 )
 
 // kind is what a datagram of a client is.
@@ -21,38 +20,34 @@ type kind uint8
 
 const (
 	other     kind = iota // no request
-	malformed             // has the opcode of one, and is not written as one
+	malformed             // has the opcode of one, and no whole file name
 	request
 )
 
-// classify reads a datagram of a client's: opcode, file name, mode, and options as pairs of name and value, each a
-// string that ends with a zero byte, and nothing behind the last (RFC 1350, section 5; RFC 2347).
+// classify reads a datagram of a client's: opcode, and a file name that ends with a zero byte (RFC 1350, section 5). What
+// follows, the mode and options (RFC 2347), is for the server to judge: it answers all of these, be it by an error, and from
+// a port of its own.
 func classify(b []byte) kind {
-	if len(b) < 2 {
+	if op := opcode(b); op != opRead && op != opWrite {
 		return other
 	}
-	op := binary.BigEndian.Uint16(b)
-	if op != opRead && op != opWrite {
-		return other
-	}
-	if len(b) > maxRequest {
-		return malformed
-	}
-	file, b, ok := cutString(b[2:])
-	if !ok || !isFile(file) {
-		return malformed
-	}
-	mode, b, ok := cutString(b)
-	if !ok || !isMode(mode, op) || !areOptions(b) {
+	if name, _, ok := bytes.Cut(b[2:], []byte{0}); !ok || !isFile(name) {
 		return malformed
 	}
 	return request
 }
 
-// cutString takes a string and its zero byte off b.
-func cutString(b []byte) (s, rest []byte, ok bool) { return bytes.Cut(b, []byte{0}) }
+// opcode returns what a datagram begins with, 0 if it is too short.
+func opcode(b []byte) uint16 {
+	if len(b) < 2 {
+		return 0
+	}
+	return binary.BigEndian.Uint16(b)
+}
 
-// isFile reports whether s may be a file name: not empty, no control characters. Bytes above ASCII are in use.
+// isFile reports whether s may be a file name: not empty, no control characters. Bytes above ASCII are in use. This also
+// keeps STUN out, which a web page can send to any port: its binding request begins as a read request does, with a length
+// where the name would be (RFC 8489, section 5).
 func isFile(s []byte) bool {
 	for _, c := range s {
 		if c < ' ' || c == 0x7f {
@@ -62,42 +57,17 @@ func isFile(s []byte) bool {
 	return len(s) > 0
 }
 
-// isMode reports whether s is a mode, in any case. Mail is only sent (RFC 1350, section 1).
-func isMode(s []byte, op uint16) bool {
-	return bytes.EqualFold(s, []byte("octet")) || bytes.EqualFold(s, []byte("netascii")) ||
-		op == opWrite && bytes.EqualFold(s, []byte("mail"))
-}
-
-// areOptions reports whether b is a list of options, each given once. What a value may be is the server's matter: it
-// leaves out of its answer what it does not take (RFC 2347).
-func areOptions(b []byte) bool {
-	var names [maxOptions][]byte
-	for n := 0; len(b) > 0; n++ {
-		name, rest, ok := cutString(b)
-		if !ok || n == maxOptions || len(name) == 0 || !isPrintable(name) {
-			return false
-		}
-		for _, o := range names[:n] {
-			if bytes.EqualFold(o, name) {
-				return false
-			}
-		}
-		names[n] = name
-		value, rest, ok := cutString(rest)
-		if !ok || !isPrintable(value) {
-			return false
-		}
-		b = rest
+// answers reports whether a datagram of a server's is the first that a request is answered with: an error, the first block
+// of a file, the acknowledgement of a request to write, which has block number 0, or that of options (RFC 1350, section 4;
+// RFC 2347). All other blocks belong to a transfer that goes on.
+func answers(b []byte) bool {
+	switch opcode(b) {
+	case opError, opOAck:
+		return true
+	case opData:
+		return len(b) >= 4 && binary.BigEndian.Uint16(b[2:]) == 1
+	case opAck:
+		return len(b) >= 4 && binary.BigEndian.Uint16(b[2:]) == 0
 	}
-	return true
-}
-
-// isPrintable reports whether s is of printable ASCII characters.
-func isPrintable(s []byte) bool {
-	for _, c := range s {
-		if c < ' ' || c >= 0x7f {
-			return false
-		}
-	}
-	return true
+	return false
 }
